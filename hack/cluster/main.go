@@ -48,8 +48,30 @@ func run(ctx context.Context, args []string) error {
 	}
 	log := newProgress(os.Stderr)
 	b := builder{sources: *sources, cache: filepath.Join(cache, "bin"), log: log}
+	l, err := newLayout(*sources)
+	if err != nil {
+		return err
+	}
+	c := cluster{layout: l, builder: b, log: log}
 
 	switch command := flags.Arg(0); command {
+	case "up":
+		return c.up(ctx)
+	case "down":
+		return c.down(ctx)
+	case "status":
+		return c.status(ctx)
+	case "load":
+		if flags.NArg() != 2 {
+			return errors.New("load needs the name of one tarball")
+		}
+		return c.load(ctx, flags.Arg(1))
+	case "image":
+		return imageCommand(flags.Args()[1:])
+	case "node": // the first process of the node; `up` starts it
+		return runNode(l, b.cache)
+	case "supervise": // the second; the first starts it
+		return supervise(ctx)
 	case "assets":
 		dir, err := b.ensure(ctx, kubeAPI)
 		if err == nil {

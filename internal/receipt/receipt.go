@@ -78,6 +78,7 @@ const (
 	StatementTimeout   Reason = "StatementTimeout"
 	ValueNotUnderstood Reason = "ValueNotUnderstood" // a value that TruncateIP or TruncateDate cannot parse
 	RecordsRemain      Reason = "RecordsRemain"      // verification found due records for another reason
+	NotVerified        Reason = "NotVerified"        // records were changed, and nobody counted what remains
 	NotStarted         Reason = "NotStarted"
 )
 
@@ -181,6 +182,16 @@ const (
 	FindUpdateNotGranted FindingCode = "UpdateNotGranted"
 	FindRowsHidden       FindingCode = "RowLevelSecurity" // row-level security hides records from this user
 )
+
+// Unusable says whether a finding of this kind keeps a dataset from being purged.
+func (c FindingCode) Unusable() bool {
+	switch c {
+	case FindTableMissing, FindNotATable, FindFieldMissing, FindTypeNotSupported, FindKeyNotUnique, FindSelectNotGranted,
+		FindDeleteNotGranted, FindUpdateNotGranted, FindRowsHidden:
+		return true
+	}
+	return false
+}
 
 // Findings that a person should know of, and that make counts or completeness doubtful.
 const (

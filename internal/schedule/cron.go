@@ -136,7 +136,7 @@ func (s Schedule) MostRecent(earliest, now time.Time) (slot *time.Time, count in
 func (s Schedule) lastBetween(low, now time.Time) time.Time {
 	low = low.UTC().Truncate(time.Second)
 	// Next(low) ≤ now always holds, Next(low+span) ≤ now never does.
-	span := int64(now.Unix() - low.Unix() + 1)
+	span := now.Unix() - low.Unix() + 1
 	found := int64(0)
 	for span-found > 1 {
 		mid := found + (span-found)/2

@@ -8,6 +8,7 @@ import "time"
 // a condition or an event.
 type Reason string
 
+// The reasons of a Decision.
 const (
 	ReasonSuspended        Reason = "Suspended"        // nothing runs until the policy is resumed
 	ReasonNotDue           Reason = "NotDue"           // no slot since the last one

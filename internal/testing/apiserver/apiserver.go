@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package apiserver gives tests a real Kubernetes API server with etcd and the CRDs of this project, one per test binary:
+//
+//	func TestMain(m *testing.M) { apiserver.Run(m) }
+//
+//	func TestSomething(t *testing.T) {
+//		srv := apiserver.Get(t)
+//		ns := srv.Namespace(t)
+//		err := srv.Client.Create(t.Context(), …)
+//	}
+//
+// The server starts with the first Get. No controller of Kubernetes runs beside it: Jobs make no Pods, owners leave
+// their dependents behind, and a deleted Namespace stays. The binaries are those of KUBEBUILDER_ASSETS, or else those
+// that `hack/cluster/cluster assets` builds, which takes minutes on a machine that never did so.
+package apiserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"dataretention.dev/retention-operator/api/v1alpha1"
+)
+
+// Server is a running API server.
+type Server struct {
+	// Config connects as an administrator.
+	Config *rest.Config
+	// Client knows the kinds of Kubernetes and of this project, reads without a cache, and writes with strict field
+	// validation.
+	Client client.Client
+	// Scheme is Client's scheme.
+	Scheme *runtime.Scheme
+	// Assets is the folder with etcd, kube-apiserver and kubectl.
+	Assets string
+
+	dir string // holds kubeconfig
+	env *envtest.Environment
+}
+
+var shared struct {
+	sync.Mutex
+	server *Server
+	err    error
+}
+
+// Run runs the tests of a package, stops the server if one of them started it, and ends the process.
+func Run(m *testing.M) {
+	code := m.Run()
+	if err := stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stopping the API server:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// Get returns the server of this test binary and starts it if need be. The package's TestMain must call Run.
+func Get(tb testing.TB) *Server {
+	tb.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server == nil && shared.err == nil {
+		shared.server, shared.err = start()
+	}
+	if shared.err != nil {
+		tb.Fatal(shared.err)
+	}
+	return shared.server
+}
+
+// Namespace makes a new namespace and returns its name.
+func (s *Server) Namespace(tb testing.TB) string {
+	tb.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	if err := s.Client.Create(tb.Context(), ns); err != nil {
+		tb.Fatal(err)
+	}
+	return ns.Name
+}
+
+// Kubectl runs kubectl as an administrator and returns what it prints to its standard output; the error holds what it
+// prints to its standard error.
+func (s *Server) Kubectl(tb testing.TB, stdin string, args ...string) (string, error) {
+	tb.Helper()
+	return output(tb.Context(), stdin, filepath.Join(s.Assets, "kubectl"),
+		append([]string{"--kubeconfig", filepath.Join(s.dir, "kubeconfig")}, args...)...)
+}
+
+// Root returns the root folder of the repository.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && bytes.HasPrefix(mod, []byte("module dataretention.dev/retention-operator\n")) {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("the working directory is not inside the repository")
+		}
+	}
+}
+
+func start() (_ *Server, err error) {
+	root, err := Root()
+	if err != nil {
+		return nil, err
+	}
+	assets := os.Getenv("KUBEBUILDER_ASSETS")
+	if assets == "" {
+		// The server may be built by this, so no deadline.
+		out, err := output(context.Background(), "", filepath.Join(root, "hack/cluster/cluster"), "assets")
+		if err != nil {
+			return nil, err
+		}
+		assets = strings.TrimSpace(out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:])
+	}
+	s := &Server{Assets: assets, Scheme: runtime.NewScheme(), env: &envtest.Environment{
+		BinaryAssetsDirectory:    assets,
+		CRDDirectoryPaths:        []string{filepath.Join(root, "config/crd/bases")},
+		ErrorIfCRDPathMissing:    true,
+		ControlPlaneStartTimeout: 3 * time.Minute, // other packages may be using the machine
+		ControlPlaneStopTimeout:  time.Minute,
+	}}
+	if s.Config, err = s.env.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the API server: %w", err), s.env.Stop())
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	if s.dir, err = os.MkdirTemp("", "apiserver-"); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "kubeconfig"), s.env.KubeConfig, 0o600); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(clientgoscheme.AddToScheme(s.Scheme), v1alpha1.AddToScheme(s.Scheme)); err != nil {
+		return nil, err
+	}
+	if s.Client, err = client.New(s.Config, client.Options{Scheme: s.Scheme}); err != nil {
+		return nil, err
+	}
+	s.Client = client.WithFieldValidation(s.Client, client.FieldValidation(metav1.FieldValidationStrict))
+	return s, nil
+}
+
+func stop() error {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server == nil {
+		return nil
+	}
+	return shared.server.stop()
+}
+
+func (s *Server) stop() error {
+	err := s.env.Stop()
+	if s.dir != "" {
+		err = errors.Join(err, os.RemoveAll(s.dir))
+	}
+	return err
+}
+
+func output(ctx context.Context, stdin, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s: %w: %s", filepath.Base(program), err, strings.TrimSpace(stderr.String()))
+	}
+	return stdout.String(), nil
+}

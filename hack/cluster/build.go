@@ -74,11 +74,11 @@ func (b builder) ensure(ctx context.Context, c component) (string, error) {
 	if err := os.MkdirAll(b.cache, 0o755); err != nil {
 		return "", err
 	}
-	unlock, err := b.lock(ctx, c)
+	turn, err := b.lock(ctx, c)
 	if err != nil {
 		return "", err
 	}
-	defer unlock()
+	defer turn.Close()
 	if _, err := os.Stat(dir); err == nil { // another checkout built it while we waited
 		return dir, nil
 	}
@@ -86,7 +86,7 @@ func (b builder) ensure(ctx context.Context, c component) (string, error) {
 	if err := os.RemoveAll(part); err != nil {
 		return "", err
 	}
-	if err := b.compile(ctx, c, part); err != nil {
+	if err := b.compile(ctx, c, part, turn); err != nil {
 		return "", fmt.Errorf("build of %s: %w", c.name, err)
 	}
 	for _, link := range c.links {
@@ -97,17 +97,19 @@ func (b builder) ensure(ctx context.Context, c component) (string, error) {
 	return dir, os.Rename(part, dir)
 }
 
-func (b builder) compile(ctx context.Context, c component, out string) error {
+func (b builder) compile(ctx context.Context, c component, out string, turn *os.File) error {
 	args := slices.Concat([]string{"build", "-v", "-buildvcs=false", "-o", out + "/"}, c.flags, c.packages)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(b.sources, c.module)
 	// GOWORK and GOFLAGS of the caller are for other modules than these.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=readonly")
+	// Should we be killed, our turn lasts until the compiler we leave behind is done, too.
+	cmd.ExtraFiles = []*os.File{turn}
 	return b.log.compile(cmd, c.name)
 }
 
-// lock waits for other builds of the component on this machine.
-func (b builder) lock(ctx context.Context, c component) (func(), error) {
+// lock waits for other builds of the component on this machine. Closing the file ends our turn.
+func (b builder) lock(ctx context.Context, c component) (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(b.cache, "."+c.name+".lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
@@ -116,7 +118,7 @@ func (b builder) lock(ctx context.Context, c component) (func(), error) {
 		_ = file.Close()
 		return nil, err
 	}
-	return func() { _ = file.Close() }, nil
+	return file, nil
 }
 
 // digest covers all that decides the build's outcome: sources, requirements, flags, compiler and platform.

@@ -65,7 +65,7 @@ func (c cluster) status(ctx context.Context) error {
 		return errors.New("no cluster of this checkout is running")
 	}
 	bad := 0
-	for _, check := range checks(c.layout, spec) {
+	for _, check := range checks(c.layout, node, spec) {
 		verdict := "ok"
 		if err := check.ask(ctx); err != nil {
 			verdict = err.Error()
@@ -94,10 +94,9 @@ func (c cluster) load(ctx context.Context, tarball string) error {
 	ctr := filepath.Join(spec.Bin[containerd.name], "ctr")
 	cmd := exec.CommandContext(ctx, "nsenter", "--target", strconv.Itoa(node.PID), "--mount", "--pid", "--net", "--",
 		ctr, "--address", nodeCtrd, "--namespace", "k8s.io", "images", "import", "-")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = file, os.Stderr, os.Stderr
-	cmd.Dir = "/"
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("import %s: %w", tarball, err)
+	cmd.Stdin, cmd.Dir = file, "/"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("import %s: %w\n%s", tarball, err, out)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -21,13 +22,14 @@ type check struct {
 }
 
 // checks lists all that has to work before a cluster counts as up.
-func checks(l layout, s nodeSpec) []check {
+func checks(l layout, node process, s nodeSpec) []check {
 	url := func(scheme string, port int, path string) func(context.Context) error {
 		return func(ctx context.Context) error {
 			return get(ctx, fmt.Sprintf("%s://%s:%d%s", scheme, s.Network.Node, port, path))
 		}
 	}
 	return []check{
+		{"containerd", func(ctx context.Context) error { return dial(ctx, inNode(node, nodeCtrd)) }},
 		{"kube-apiserver", url("https", 6443, "/readyz")},
 		{"kube-controller-manager", url("https", 10257, "/healthz")},
 		{"kube-scheduler", url("https", 10259, "/healthz")},
@@ -42,15 +44,29 @@ func checks(l layout, s nodeSpec) []check {
 }
 
 // waitHealthy returns nil once every check has passed, or which one has not, and why.
-func waitHealthy(ctx context.Context, l layout, s nodeSpec, limit time.Duration) error {
+func waitHealthy(ctx context.Context, l layout, node process, s nodeSpec, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for _, c := range checks(l, s) {
+	for _, c := range checks(l, node, s) {
 		if err := waitFor(ctx, limit, c.ask); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return nil
+}
+
+// inNode is the path by which the host finds a file of the node. It is short enough for a socket.
+func inNode(node process, path string) string {
+	return fmt.Sprintf("/proc/%d/root%s", node.PID, path)
+}
+
+// dial asks whether a server listens on the Unix socket.
+func dial(ctx context.Context, socket string) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 // nodeReady asks whether Pods can be scheduled.

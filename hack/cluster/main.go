@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -24,6 +25,7 @@ const usage = `usage: hack/cluster/cluster COMMAND
   build             build all binaries into the cache, start nothing
   assets            print a folder with etcd, kube-apiserver and kubectl (for KUBEBUILDER_ASSETS)
   image FLAGS       pack one static binary into an image; see image -help
+  test              try all of this with two clusters on this machine (a minute, once built)
 `
 
 func main() {
@@ -68,6 +70,10 @@ func run(ctx context.Context, args []string) error {
 		return c.load(ctx, flags.Arg(1))
 	case "image":
 		return imageCommand(flags.Args()[1:])
+	case "test":
+		cmd := exec.CommandContext(ctx, "go", "test", "-tags", "cluster", "-count=1", "-timeout=30m", "-v", ".")
+		cmd.Dir, cmd.Stdout, cmd.Stderr = *sources, os.Stdout, os.Stderr
+		return cmd.Run()
 	case "node": // the first process of the node; `up` starts it
 		return runNode(l, b.cache)
 	case "supervise": // the second; the first starts it

@@ -32,6 +32,7 @@ var confTargets = map[string]string{
 	"conf/coredns-rbac.yaml": "conf/coredns-rbac.yaml",
 	"conf/Corefile":          "conf/Corefile",
 	"conf/kubelet.yaml":      "conf/kubelet.yaml",
+	"conf/proxy.yaml":        "conf/proxy.yaml",
 	"conf/pods.conflist":     "conf/cni/pods.conflist",
 }
 

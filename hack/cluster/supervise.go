@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -40,13 +39,7 @@ func daemons(s nodeSpec) []daemon {
 	const etcd = "http://127.0.0.1:2379"
 
 	api := gate{"the API server", func(ctx context.Context) error { return get(ctx, server+"/readyz") }}
-	runtimeUp := gate{"containerd", func(ctx context.Context) error {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", nodeCtrd)
-		if err == nil {
-			err = conn.Close()
-		}
-		return err
-	}}
+	runtimeUp := gate{"containerd", func(ctx context.Context) error { return dial(ctx, nodeCtrd) }}
 	pauseImage := gate{"the pause image", once(func(ctx context.Context) error {
 		return command(ctx, bin(containerd, "ctr"), "--address", nodeCtrd, "--namespace", "k8s.io", "images", "import", filepath.Join(nodeDir, "pause.tar"))
 	})}
@@ -84,12 +77,7 @@ func daemons(s nodeSpec) []daemon {
 			"--kubeconfig=" + pki("scheduler.conf"), "--authentication-kubeconfig=" + pki("scheduler.conf"),
 			"--authorization-kubeconfig=" + pki("scheduler.conf"), "--bind-address=" + node, "--leader-elect=false", "--profiling=false",
 		}},
-		{name: "kube-proxy", after: []gate{api}, path: bin(kubeNode, "kube-proxy"), args: []string{
-			"--kubeconfig=" + pki("proxy.conf"), "--hostname-override=" + nodeName, "--bind-address=" + node,
-			"--healthz-bind-address=" + node + ":10256", "--metrics-bind-address=" + node + ":10249",
-			"--proxy-mode=nftables", "--cluster-cidr=" + s.Network.Pods.String(),
-			"--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0",
-		}},
+		{name: "kube-proxy", after: []gate{api}, path: bin(kubeNode, "kube-proxy"), args: []string{"--config=" + conf("proxy.yaml")}},
 		{name: "coredns", after: []gate{api, dnsRights}, path: bin(coredns, "coredns"), args: []string{"-conf", conf("Corefile")}},
 		{name: "kubelet", after: []gate{runtimeUp, pauseImage, api}, path: bin(kubeNode, "kubelet"), args: []string{
 			"--config=" + conf("kubelet.yaml"), "--kubeconfig=" + pki("kubelet.conf"), "--root-dir=" + nodeDir + "/kubelet",

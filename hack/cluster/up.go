@@ -50,7 +50,7 @@ func (c cluster) runs(ctx context.Context) bool {
 	if err != nil || !node.alive() {
 		return false
 	}
-	if err := waitHealthy(ctx, c.layout, spec, 45*time.Second); err != nil {
+	if err := waitHealthy(ctx, c.layout, node, spec, 45*time.Second); err != nil {
 		c.log.printf("the cluster is there but not well (%v): starting anew", err)
 		return false
 	}
@@ -151,7 +151,7 @@ func (c cluster) launch(ctx context.Context, spec nodeSpec, pauseDir string) err
 	}
 
 	healthy := make(chan error, 1)
-	go func() { healthy <- waitHealthy(ctx, c.layout, spec, startLimit) }()
+	go func() { healthy <- waitHealthy(ctx, c.layout, id, spec, startLimit) }()
 	select {
 	case err = <-healthy:
 	case err = <-ended:

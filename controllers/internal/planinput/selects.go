@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package planinput
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+)
+
+// Selects says whether the policy's selector matches a Datastore's labels. A selector that is empty or cannot be read
+// selects nothing: the policy's own controller says so.
+func Selects(p *retentionv1.RetentionPolicy, datastore map[string]string) bool {
+	selector, err := metav1.LabelSelectorAsSelector(p.Spec.DatastoreSelector.AsLabelSelector())
+	return err == nil && !selector.Empty() && selector.Matches(labels.Set(datastore))
+}

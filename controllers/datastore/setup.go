@@ -9,7 +9,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,15 +20,9 @@ import (
 	"dataretention.dev/retention-operator/internal/purgejob"
 )
 
-// Setup adds the controller to the manager. image is the image of probe Jobs.
-func Setup(mgr ctrl.Manager, image string, clock clock.PassiveClock) error {
-	r := &Reconciler{
-		Client: mgr.GetClient(),
-		Live:   mgr.GetAPIReader(),
-		Events: mgr.GetEventRecorder("retention-operator"),
-		Clock:  clock,
-		Image:  image,
-	}
+// SetupWithManager registers the controller. It hears of a Datastore's spec, labels and annotations, of its probes, and of
+// the specs of the policies in its namespace.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	probes := builder.WithPredicates(predicate.NewPredicateFuncs(isProbe))
 	specs := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))
 	err := ctrl.NewControllerManagedBy(mgr).

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/internal/purgejob"
+)
+
+const (
+	leaderElectionID = "retention-operator.dataretention.dev"
+	// purgeImageVariable is the environment variable that --purge-image falls back to.
+	purgeImageVariable = "RETENTION_PURGE_IMAGE"
+	// reconciliationTimeout bounds one pass, so that a request that hangs cannot keep an object from being looked at.
+	reconciliationTimeout = 2 * time.Minute
+	// concurrency is how many objects of one kind are worked on at once. One object never is twice.
+	concurrency = 4
+)
+
+// managerFlags are the flags of the manager.
+type managerFlags struct {
+	leaderElect             bool
+	leaderElectionNamespace string
+	metricsAddress          string
+	probeAddress            string
+	purgeImage              string
+	watchNamespace          string
+	logLevel                slog.Level
+}
+
+// ManagerCommand returns the command `manager`. It runs until its context ends.
+func ManagerCommand() *cobra.Command {
+	f := managerFlags{}
+	cmd := &cobra.Command{
+		Use:   "manager",
+		Short: "Run the controllers",
+		Long:  "Run the controllers. They watch RetentionPolicies and Datastores, start purge and probe Jobs, and write what came of it into the status.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.purgeImage == "" {
+				return fmt.Errorf("--purge-image (or %s) is required: the image of purge Jobs, which is the operator's own", purgeImageVariable)
+			}
+			setLogger(f.logLevel)
+			cfg, err := ctrl.GetConfig()
+			if err != nil {
+				return fmt.Errorf("finding the Kubernetes API server: %w", err)
+			}
+			return run(cmd.Context(), cfg, f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&f.leaderElect, "leader-elect", false, "have one of several managers lead, by a Lease")
+	flags.StringVar(&f.leaderElectionNamespace, "leader-election-namespace", "", "namespace of the Lease (default: the manager's own)")
+	flags.StringVar(&f.metricsAddress, "metrics-bind-address", ":8080", "address that serves /metrics; 0 serves none")
+	flags.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 serves none")
+	flags.StringVar(&f.purgeImage, "purge-image", os.Getenv(purgeImageVariable), "image of probe and purge Jobs (default: $"+purgeImageVariable+")")
+	flags.StringVar(&f.watchNamespace, "watch-namespace", "", "the only namespace to look at (default: all)")
+	flags.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	return cmd
+}
+
+// setLogger has everything log one JSON object per line to the standard error.
+func setLogger(level slog.Level) {
+	logger := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+}
+
+// run builds the manager and runs it until ctx ends.
+func run(ctx context.Context, cfg *rest.Config, f managerFlags) error {
+	opts, err := managerOptions(f)
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(cfg, opts)
+	if err != nil {
+		return fmt.Errorf("building the manager: %w", err)
+	}
+	if err := Setup(mgr, Options{PurgeImage: f.purgeImage, Clock: clock.RealClock{}}); err != nil {
+		return err
+	}
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
+		return fmt.Errorf("adding health checks: %w", err)
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running the manager: %w", err)
+	}
+	return nil
+}
+
+// managerOptions turns the flags into options. Of Jobs, Pods and ConfigMaps only our own are watched and cached. There is
+// no webhook server.
+func managerOptions(f managerFlags) (ctrl.Options, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), retentionv1.AddToScheme(scheme)); err != nil {
+		return ctrl.Options{}, fmt.Errorf("building the scheme: %w", err)
+	}
+	own := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{purgejob.LabelManagedBy: purgejob.ManagedBy})}
+	opts := ctrl.Options{
+		Scheme: scheme,
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject: map[client.Object]cache.ByObject{
+				&batchv1.Job{}: own, &corev1.Pod{}: own, &corev1.ConfigMap{}: own,
+			},
+		},
+		Client: client.Options{
+			FieldOwner:      name,
+			FieldValidation: metav1.FieldValidationStrict,
+			// Fewer conflicts; nothing depends on it. It would not work with several namespaces, and there is one, or all.
+			Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)},
+		},
+		Controller: config.Controller{
+			MaxConcurrentReconciles: concurrency,
+			ReconciliationTimeout:   reconciliationTimeout,
+		},
+		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress},
+		HealthProbeBindAddress:        f.probeAddress,
+		LeaderElection:                f.leaderElect,
+		LeaderElectionID:              leaderElectionID,
+		LeaderElectionNamespace:       f.leaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true, // the process ends with the manager
+	}
+	if f.watchNamespace != "" {
+		opts.Cache.DefaultNamespaces = map[string]cache.Config{f.watchNamespace: {}}
+	}
+	return opts, nil
+}

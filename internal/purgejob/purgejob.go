@@ -39,7 +39,7 @@ const (
 	ManagedBy      = "retention-operator"
 )
 
-// AnnotationPlanDigest, on the Job and on its ConfigMap, is the digest of the Plan.
+// AnnotationPlanDigest is the digest of the Plan, on the Job, its Pods and its ConfigMap.
 const AnnotationPlanDigest = "dataretention.dev/plan-digest"
 
 // ContainerName is the name of the only container.

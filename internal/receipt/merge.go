@@ -230,12 +230,8 @@ func (t *StepTotal) conclude(action plan.Action, simulate bool, run Reason) {
 		t.Outcome = StepSimulated
 	case t.Verified && t.Remaining == 0 && t.Reason == "":
 		t.Outcome = t.clean(action)
-	case t.Verified && t.Remaining > 0 && t.Blocked >= t.Remaining:
-		t.Outcome = StepBlocked
-		t.explain(ForeignKeyBlocks)
 	case t.Verified && t.Remaining > 0:
-		t.Outcome = StepFailed
-		t.explain(RecordsRemain)
+		t.remaining()
 	case t.Reason != "":
 		t.Outcome = StepFailed
 	case t.changed():
@@ -244,15 +240,26 @@ func (t *StepTotal) conclude(action plan.Action, simulate bool, run Reason) {
 			t.explain(run)
 		}
 		t.explain(NotVerified)
-	case run == GuardrailExceeded && t.Counted && t.Matched > 0:
-		t.Outcome = StepAwaitingApproval
-		t.explain(GuardrailExceeded)
 	case run == GuardrailExceeded && t.Counted:
-		t.Outcome = t.clean(action)
+		if t.Outcome = t.clean(action); t.Matched > 0 {
+			t.Outcome = StepAwaitingApproval
+			t.explain(GuardrailExceeded)
+		}
 	default:
 		t.Outcome = StepNotRun
 		t.explain(NotStarted)
 	}
+}
+
+// remaining is for a step with due records left.
+func (t *StepTotal) remaining() {
+	if t.Blocked >= t.Remaining {
+		t.Outcome = StepBlocked
+		t.explain(ForeignKeyBlocks)
+		return
+	}
+	t.Outcome = StepFailed
+	t.explain(RecordsRemain)
 }
 
 // clean is the outcome of a step with no due record left.

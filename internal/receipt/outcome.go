@@ -5,22 +5,18 @@ package receipt
 // Outcome is how a whole run on one datastore ended: a closed set, for a status.
 type Outcome string
 
-// The outcomes of a run, from the best to the worst. A run gets the worst that applies:
+// The outcomes of a run, from the best to the worst. A run gets the worst that applies, by the reason of the deciding
+// attempts and by each step:
 //
-//	Outcome           the deciding attempts' reason        a step that is         or
-//	----------------  -----------------------------------  ---------------------  ---------------------------------
-//	Succeeded         Succeeded                            Deleted, Anonymized,
-//	                                                       NothingDue,
-//	                                                       RetainedByObligation
-//	Simulated         Succeeded, of a plan that simulates  Simulated
-//	AwaitingApproval  GuardrailExceeded                    AwaitingApproval
-//	Incomplete        Incomplete                           Blocked, NotRun,
-//	                                                       Failed beside a step
-//	                                                       that came to an end
-//	Interrupted       Interrupted, none and killed         Failed: Interrupted
-//	Failed            any other                            Failed, and no step    no attempt at all, or
-//	                                                       came to an end         a probe without a result
-//	Unreachable       Unreachable
+//	Succeeded         reason Succeeded           or a step Deleted, Anonymized, NothingDue, RetainedByObligation
+//	Simulated         and the plan simulates     or a step Simulated
+//	AwaitingApproval  reason GuardrailExceeded   or a step AwaitingApproval
+//	Incomplete        reason Incomplete          or a step Blocked, NotRun, Failed beside one that came to an end
+//	Interrupted       reason Interrupted,        or a step Failed for being Interrupted
+//	                  or killed without one
+//	Failed            any other reason           or a step Failed while none came to an end
+//	                  or no attempt at all       or a probe without a result
+//	Unreachable       reason Unreachable
 //
 // The deciding attempts are those from the last verdict on (see verdict); if there is none, all. So Succeeded needs an
 // attempt that says so after everything else that happened, and a valid count of zero remaining records for each step.

@@ -119,7 +119,7 @@ func bit(b bool) uint64 {
 // pack returns the packed form of a valid Receipt.
 func pack(r *Receipt) ([]byte, error) {
 	w := wire{Receipt: *r}
-	w.Receipt.Steps = nil
+	w.Steps = nil
 	for i := range r.Steps {
 		s := &r.Steps[i]
 		if !slices.Contains(w.Reasons, s.Reason) {

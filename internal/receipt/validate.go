@@ -82,29 +82,34 @@ func printable(s string, limit int) string {
 // form of one.
 func (r *Receipt) validate() error {
 	ok := r.Version >= 1 && r.Version <= Version && word(string(r.Phase)) && wordOrNone(string(r.Reason)) &&
-		len(r.Steps) <= maxSteps && inYear(r.StartTime) && inYear(r.Time)
-	seen := make(map[int]bool, len(r.Steps))
-	for i := range r.Steps {
-		s := &r.Steps[i]
-		ok = ok && index(s.Index) && !seen[s.Index] && wordOrNone(string(s.Reason)) && inYearPointer(s.OldestRemaining)
-		for _, n := range s.counts() {
-			ok = ok && n >= 0
-		}
-		seen[s.Index] = true
-	}
-	if r.Probe != nil {
-		ok = ok && len(r.Probe.Datasets) <= maxSteps && r.Probe.Omitted >= 0
-		for _, d := range r.Probe.Datasets {
-			ok = ok && index(d.Index) && d.Records >= -1 && inYearPointer(d.Oldest)
-		}
-		for _, f := range r.Probe.Findings {
-			ok = ok && word(string(f.Code)) && (f.Dataset == -1 || index(f.Dataset))
-		}
-	}
+		inYear(r.StartTime) && inYear(r.Time) && validSteps(r.Steps) && (r.Probe == nil || r.Probe.valid())
 	if !ok {
 		return errInvalid
 	}
 	return nil
+}
+
+func validSteps(steps []Step) bool {
+	ok := len(steps) <= maxSteps
+	seen := make(map[int]bool, len(steps))
+	for i := range steps {
+		s := &steps[i]
+		ok = ok && index(s.Index) && !seen[s.Index] && wordOrNone(string(s.Reason)) && inYearPointer(s.OldestRemaining) &&
+			slices.Min(s.counts()) >= 0
+		seen[s.Index] = true
+	}
+	return ok
+}
+
+func (p *Probe) valid() bool {
+	ok := len(p.Datasets) <= maxSteps && p.Omitted >= 0
+	for _, d := range p.Datasets {
+		ok = ok && index(d.Index) && d.Records >= -1 && inYearPointer(d.Oldest)
+	}
+	for _, f := range p.Findings {
+		ok = ok && word(string(f.Code)) && (f.Dataset == -1 || index(f.Dataset))
+	}
+	return ok
 }
 
 func (s *Step) counts() []int64 {

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# test.sh STAGE... runs the given stages of the tests and does all their set-up:
+#   unit  packages of the operator and of the local cluster; some start a real PostgreSQL
+#   api   api/ and controllers/, against a real API server
+#   e2e   test/e2e, against the operator in the local cluster
+# TESTFLAGS holds further flags of go test, for example TESTFLAGS='-run TestPlan -count=1'.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+exec </dev/null # nothing below may wait for a person
+
+gotestsum=$(go tool -modfile=hack/tools/go.mod -n gotestsum)
+module=$(go list -m)
+read -ra flags <<<"${TESTFLAGS:-}"
+
+# packages prints the import paths of the packages, without or with only those below the given folders.
+packages() {
+	local mode=$1 pattern
+	pattern="^$module/($2)(/|\$)"
+	if [[ $mode == only ]]; then
+		go list ./... | grep -E "$pattern"
+	else
+		go list ./... | grep -vE "$pattern"
+	fi
+}
+
+gotest() {
+	local timeout=$1
+	shift
+	"$gotestsum" --format pkgname --format-icons text --hide-summary=skipped -- -timeout "$timeout" "${flags[@]}" "$@"
+}
+
+unit() {
+	local bin
+	bin=$(hack/tools/postgres.sh)
+	# shellcheck disable=SC2046 # package paths have no spaces
+	PATH=$bin:$PATH gotest 20m $(packages without 'api|controllers|test')
+	(cd hack/cluster && gotest 10m .)
+}
+
+api() {
+	local assets
+	assets=$(hack/cluster/cluster assets | tail -n 1)
+	# shellcheck disable=SC2046
+	KUBEBUILDER_ASSETS=$assets gotest 20m $(packages only 'api|controllers')
+}
+
+e2e() {
+	local bin
+	bin=$(hack/tools/postgres.sh)
+	if ! hack/cluster/cluster status >/dev/null 2>&1; then
+		trap 'hack/cluster/cluster down' EXIT # a cluster that was there before is left as it was found
+		hack/cluster/cluster up
+	fi
+	KUBECONFIG=$PWD/.cluster/kubeconfig
+	export KUBECONFIG
+	make deploy
+	KUBECTL=$(hack/cluster/cluster assets | tail -n 1)/kubectl
+	export KUBECTL
+	# One package at a time: they share the cluster.
+	# shellcheck disable=SC2046
+	PATH=$bin:$PATH gotest 60m -p 1 -count 1 $(packages only 'test/e2e')
+}
+
+report=()
+for stage in "$@"; do
+	case $stage in
+	unit | api | e2e) ;;
+	*) echo "test.sh: unknown stage $stage; choose from unit, api and e2e" >&2 && exit 2 ;;
+	esac
+	printf '\n== %s tests\n' "$stage"
+	start=$SECONDS
+	# A subshell ends with its own trap, so that the cluster is removed when its stage ends, however it ends.
+	set +e
+	(set -e && "$stage")
+	result=$?
+	set -e
+	if ((result != 0)); then
+		printf '\n== %s tests FAILED after %d s\n' "$stage" $((SECONDS - start)) >&2
+		exit "$result"
+	fi
+	report+=("$(printf '%-5s ok  %5d s' "$stage" $((SECONDS - start)))")
+done
+printf '\n== all passed\n'
+printf '%s\n' "${report[@]}"

@@ -100,7 +100,7 @@ func (c *compiler) stayingChildren(i int, parent Step, steps []Step) []string {
 	var out []string
 	for j, d := range c.data.datasets {
 		refers := slices.ContainsFunc(c.data.edges[j], func(e edge) bool { return e.to == i })
-		if !refers || j == i {
+		if !refers {
 			continue
 		}
 		at := slices.IndexFunc(steps, func(s Step) bool { return s.Action == Delete && s.Dataset == d.Name })

@@ -13,27 +13,48 @@ import (
 	"dataretention.dev/retention-operator/internal/schedule"
 )
 
-// TestAgainstDefinition compares, record by record, what a plan deletes with the definition read off the design, which
-// knows no cutoffs of steps, no plans, and finds references by walking them all.
+// TestAgainstDefinition compares, record by record, what a plan deletes and rewrites with the definition read off the
+// design, which knows no steps and no plans, and finds references by walking them all.
 func TestAgainstDefinition(t *testing.T) {
-	due := 0
+	due, rewritten := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		in := someInput(t)
 		w := someWorld(t, in)
 		got := w.changes(Compile(in))
 		for _, d := range in.Datastore.Datasets {
-			want := definition{in, w, d}.deletes()
+			o := definition{in, w, d}
+			want := o.changes(func(r Rule) bool { return r.DeleteAfter != "" && r.Action != Anonymize })
 			if got[d.Name] != want {
 				t.Fatalf("%s deleted: %v, by definition: %v\n%s", d.Name, got[d.Name], want, Render(Compile(in)))
 			}
 			if want {
 				due++
 			}
+			for _, f := range someFields {
+				want := o.changes(func(r Rule) bool { return r.DeleteAfter != "" && r.Action == Anonymize && rewrites(r, f) })
+				if got := got[d.Name+"."+f]; got != want && (got || !refused(Compile(in), d.Name, f)) {
+					t.Fatalf("%s.%s rewritten: %v, by definition: %v\n%s", d.Name, f, got, want, Render(Compile(in)))
+				}
+				if got[d.Name+"."+f] {
+					rewritten++
+				}
+			}
 		}
 	})
-	if due < 5 {
-		t.Errorf("only %d records were due: the generator has become too tame to say anything", due)
+	if due < 5 || rewritten < 5 {
+		t.Errorf("only %d records were due, %d fields rewritten: the generator has become too tame to say anything", due, rewritten)
 	}
+}
+
+func rewrites(r Rule, field string) bool {
+	return slices.ContainsFunc(r.Transforms, func(t Transform) bool { return t.Field == field })
+}
+
+// refused tells whether the plan says that a field is needed to reckon a period.
+func refused(p Plan, dataset, field string) bool {
+	return slices.ContainsFunc(p.Excluded, func(e Exclusion) bool {
+		return e.Dataset == dataset && e.Reason == StartingPointRewritten && slices.Contains(fieldsOf(e), field)
+	})
 }
 
 type definition struct {
@@ -42,7 +63,8 @@ type definition struct {
 	d  Dataset
 }
 
-func (o definition) deletes() bool {
+// changes tells whether the record is due for an action, which asks tells of a rule.
+func (o definition) changes(asks func(Rule) bool) bool {
 	for _, p := range append([]Policy{o.in.Policy}, o.in.Others...) {
 		for _, r := range p.Rules {
 			if r.RetainAtLeast != "" && o.covers(r) > 0 && !o.over(p, r, r.RetainAtLeast) {
@@ -52,13 +74,13 @@ func (o definition) deletes() bool {
 	}
 	best := 0
 	for _, r := range o.in.Policy.Rules {
-		if o.deleting(r) {
+		if asks(r) {
 			best = max(best, o.covers(r))
 		}
 	}
 	for _, p := range o.in.Others {
 		for _, r := range p.Rules {
-			if o.deleting(r) && o.covers(r) == 2 && best < 2 {
+			if asks(r) && o.covers(r) == 2 && best < 2 {
 				return false
 			}
 		}
@@ -70,7 +92,7 @@ func (o definition) deletes() bool {
 	var soonest time.Time
 	for _, r := range o.in.Policy.Rules {
 		period, err := schedule.ParsePeriod(r.DeleteAfter)
-		if _, ok := o.start(r); !ok || err != nil || o.in.Policy.Zone == nil || !o.deleting(r) || o.covers(r) < best {
+		if _, ok := o.start(r); !ok || err != nil || o.in.Policy.Zone == nil || !asks(r) || o.covers(r) < best {
 			continue
 		}
 		if c := period.Cutoff(o.in.Slot, o.in.Policy.Zone); winner == nil || c.After(soonest) {
@@ -78,10 +100,6 @@ func (o definition) deletes() bool {
 		}
 	}
 	return winner != nil && o.over(o.in.Policy, *winner, winner.DeleteAfter)
-}
-
-func (o definition) deleting(r Rule) bool {
-	return r.DeleteAfter != "" && r.Action != Anonymize
 }
 
 // covers is 2 for a rule that names the dataset, 1 for one that covers its class, 0 otherwise.

@@ -61,10 +61,10 @@ func accountForRule(t *rapid.T, p Plan, dataset string, r Rule) {
 			}
 		}
 	}
-	var excluded []string
+	var excluded []Exclusion
 	for _, e := range p.Excluded {
 		if e.Dataset == dataset && e.Rule == r.Name {
-			excluded = append(excluded, e.Message)
+			excluded = append(excluded, e)
 		}
 	}
 	if r.action() == Delete && done+len(excluded) != 1 {
@@ -73,8 +73,7 @@ func accountForRule(t *rapid.T, p Plan, dataset string, r Rule) {
 	for _, f := range r.Transforms {
 		times := 0
 		for _, e := range excluded {
-			fields, _, _ := strings.Cut(strings.TrimPrefix(e, "not anonymized: "), ":")
-			if slices.Contains(strings.Split(fields, ", "), f.Field) {
+			if slices.Contains(fieldsOf(e), f.Field) {
 				times++
 			}
 		}
@@ -85,6 +84,39 @@ func accountForRule(t *rapid.T, p Plan, dataset string, r Rule) {
 			t.Errorf("%s, %s: the field %s is accounted for %d times, want once\n%s", dataset, r.Name, f.Field, times, Render(p))
 		}
 	}
+}
+
+// fieldsOf are the fields that an exclusion says are not anonymized.
+func fieldsOf(e Exclusion) []string {
+	fields, _, _ := strings.Cut(strings.TrimPrefix(e.Message, "not anonymized: "), ":")
+	return strings.Split(fields, ", ")
+}
+
+// TestProtection checks that every dataset which anybody retains is marked, with its steps, and no other one is.
+func TestProtection(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := someInput(t)
+		p := Compile(in)
+		want := map[string]bool{}
+		for _, policy := range append([]Policy{in.Policy}, in.Others...) {
+			for _, r := range policy.Rules {
+				for _, d := range in.Datastore.Datasets {
+					want[d.Name] = want[d.Name] || r.RetainAtLeast != "" && r.match(d) != notAtAll
+				}
+			}
+		}
+		probe := CompileProbe(in.Datastore, append(in.Others, in.Policy))
+		for i, d := range p.Datasets {
+			if d.Protected != want[d.Name] || probe.Datasets[i].Protected != want[d.Name] {
+				t.Errorf("%s protected: %v, in the probe %v, want %v", d.Name, d.Protected, probe.Datasets[i].Protected, want[d.Name])
+			}
+		}
+		for _, s := range p.Steps {
+			if s.Protected != want[s.Dataset] {
+				t.Errorf("the step for %s protected: %v, want %v", s.Dataset, s.Protected, want[s.Dataset])
+			}
+		}
+	})
 }
 
 // TestChildrenStandBeforeParents checks the order against every reference that is no part of a circle.

@@ -115,11 +115,11 @@ test-short: ## Run the quick tests of packages that need no server.
 	go test -short ./internal/...
 
 .PHONY: test-unit
-test-unit: ## Run the tests outside api/, controllers/ and test/e2e, some of them against a real PostgreSQL.
+test-unit: ## Run the tests that need no Kubernetes, some of them against a real PostgreSQL.
 	hack/tools/test.sh unit
 
 .PHONY: test-api
-test-api: ## Run the tests of api/ and controllers/ against a real API server.
+test-api: ## Run the tests of api/, controllers/ and internal/purgejob against a real API server.
 	hack/tools/test.sh api
 
 .PHONY: test-e2e

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # test.sh STAGE... runs the given stages of the tests and does all their set-up:
-#   unit  packages of the operator and of the local cluster; some start a real PostgreSQL
-#   api   api/ and controllers/, against a real API server
+#   unit  what needs no Kubernetes; the data plane's tests start a real PostgreSQL
+#   api   what needs an API server: api/, controllers/ and internal/purgejob
 #   e2e   test/e2e, against the operator in the local cluster
 # TESTFLAGS holds further flags of go test, for example TESTFLAGS='-run TestPlan -count=1'.
 set -euo pipefail
@@ -12,6 +12,7 @@ exec </dev/null # nothing below may wait for a person
 
 gotestsum=$(go tool -modfile=hack/tools/go.mod -n gotestsum)
 module=$(go list -m)
+needs_api='api|controllers|internal/purgejob'
 read -ra flags <<<"${TESTFLAGS:-}"
 
 # packages prints the import paths of the packages, without or with only those below the given folders.
@@ -35,7 +36,7 @@ unit() {
 	local bin
 	bin=$(hack/tools/postgres.sh)
 	# shellcheck disable=SC2046 # package paths have no spaces
-	PATH=$bin:$PATH gotest 20m $(packages without 'api|controllers|test')
+	PATH=$bin:$PATH gotest 20m $(packages without "$needs_api|test")
 	(cd hack/cluster && gotest 10m .)
 }
 
@@ -43,7 +44,7 @@ api() {
 	local assets
 	assets=$(hack/cluster/cluster assets | tail -n 1)
 	# shellcheck disable=SC2046
-	KUBEBUILDER_ASSETS=$assets gotest 20m $(packages only 'api|controllers')
+	KUBEBUILDER_ASSETS=$assets gotest 20m $(packages only "$needs_api")
 }
 
 e2e() {

@@ -16,6 +16,18 @@ type dataMap struct {
 	edges    [][]edge
 	// reaches[i][j] tells whether references lead from i to j, over any number of others.
 	reaches [][]bool
+	// starts remembers what start returned.
+	starts map[startOf]resolved
+}
+
+type startOf struct {
+	place        int
+	startingFrom string
+}
+
+type resolved struct {
+	start   Start
+	trouble *trouble
 }
 
 type edge struct {
@@ -31,7 +43,8 @@ type trouble struct {
 
 func newDataMap(datasets []Dataset) *dataMap {
 	n := len(datasets)
-	m := &dataMap{datasets: datasets, place: make(map[string]int, n), edges: make([][]edge, n), reaches: make([][]bool, n)}
+	m := &dataMap{datasets: datasets, place: make(map[string]int, n), edges: make([][]edge, n), reaches: make([][]bool, n),
+		starts: map[startOf]resolved{}}
 	for i, d := range slices.Backward(datasets) {
 		m.place[d.Name] = i // of two with one name, the first
 	}
@@ -117,6 +130,16 @@ func (m *dataMap) circles() [][]string {
 
 // start resolves a rule's startingFrom for the dataset at place i.
 func (m *dataMap) start(i int, startingFrom string) (Start, *trouble) {
+	key := startOf{i, startingFrom}
+	r, known := m.starts[key]
+	if !known {
+		r.start, r.trouble = m.resolve(i, startingFrom)
+		m.starts[key] = r
+	}
+	return r.start, r.trouble
+}
+
+func (m *dataMap) resolve(i int, startingFrom string) (Start, *trouble) {
 	own := m.datasets[i]
 	if startingFrom == "" {
 		if own.TimestampField == "" {

@@ -59,7 +59,7 @@ func golden(t *testing.T, name string, got []byte) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path) //nolint:gosec // a name of this test's own
+	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

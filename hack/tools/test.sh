@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 exec </dev/null # nothing below may wait for a person
+export CGO_ENABLED=0 # as in the Makefile: packages are compiled once for all
 
 gotestsum=$(go tool -modfile=hack/tools/go.mod -n gotestsum)
 module=$(go list -m)

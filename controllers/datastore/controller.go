@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -54,7 +55,9 @@ type Reconciler struct {
 
 // scope is what one pass works with.
 type scope struct {
-	ds       *retentionv1.Datastore
+	ds *retentionv1.Datastore
+	// was are the conditions at the beginning of the pass.
+	was      []metav1.Condition
 	policies []plan.Policy
 	now      time.Time
 	// probe is the plan of a probe without the name of its run, inputs its digest.
@@ -88,7 +91,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	before := ds.DeepCopy()
 	patcher := status.NewPatcher(r.Client, ds)
-	s := &scope{ds: ds, now: r.Clock.Now()}
+	s := &scope{ds: ds, was: before.Status.Conditions, now: r.Clock.Now()}
 
 	err := r.reconcile(ctx, s)
 	if outdated(err) { // somebody else has acted; nothing that we believe is worth writing
@@ -97,6 +100,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		status.Reconciling(ds, retentionv1.ReasonProgressingWithRetry, "Trying again: the Kubernetes API server did not do what was asked")
 	}
+	status.Stamp(ds, s.was, s.now)
 	if _, patchErr := patcher.Patch(ctx); patchErr != nil {
 		if err == nil && outdated(patchErr) {
 			return ctrl.Result{RequeueAfter: immediately}, nil

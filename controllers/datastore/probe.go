@@ -9,12 +9,13 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/status"
 	"dataretention.dev/retention-operator/internal/plan"
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/receipt"
@@ -56,6 +57,7 @@ func (r *Reconciler) probe(ctx context.Context, s *scope, why trigger) error {
 		}
 		conclude(s.ds, res, s.inputs, s.now)
 		s.keep = "" // once the status is written
+		status.Stamp(s.ds, s.was, s.now)
 		_, next := decideProbe(s.ds, s.inputs, s.now)
 		s.again(next.Sub(s.now))
 		return nil

@@ -4,6 +4,7 @@ package status
 
 import (
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -60,6 +61,21 @@ func Stalled(obj Object, reason, message string) {
 func Done(obj Object) {
 	Remove(obj, retentionv1.ConditionReconciling)
 	Remove(obj, retentionv1.ConditionStalled)
+}
+
+// Stamp gives every condition whose status has turned compared with was the time now, by the caller's clock, and every
+// other one the time that it had, however often it was set or removed in between.
+func Stamp(obj Object, was []metav1.Condition, now time.Time) {
+	conditions := obj.GetConditions()
+	for i := range conditions {
+		c := &conditions[i]
+		if old := meta.FindStatusCondition(was, c.Type); old != nil && old.Status == c.Status {
+			c.LastTransitionTime = old.LastTransitionTime
+		} else {
+			c.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
+		}
+	}
+	obj.SetConditions(conditions)
 }
 
 // Truncate cuts s to at most limit bytes, at the end of a character. What is cut shows as an ellipsis, which counts.

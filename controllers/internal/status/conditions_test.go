@@ -5,6 +5,7 @@ package status_test
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -37,6 +38,25 @@ func TestSetTruncates(t *testing.T) {
 	message := obj.Status.Conditions[0].Message
 	if len(message) > status.MaxMessage || len(message) < status.MaxMessage-4 || !utf8.ValidString(message) {
 		t.Errorf("message has %d bytes, valid UTF-8: %v", len(message), utf8.ValidString(message))
+	}
+}
+
+func TestStamp(t *testing.T) {
+	then, now := metav1.Unix(1000, 0), time.Unix(2000, 500)
+	was := []metav1.Condition{{Type: "Same", Status: "True", LastTransitionTime: then}, {Type: "Turned", Status: "True", LastTransitionTime: then}}
+	obj := &retentionv1.Datastore{}
+	obj.Status.Conditions = append([]metav1.Condition(nil), was...)
+	status.Remove(obj, "Same")
+	status.Set(obj, "Same", metav1.ConditionTrue, "Again", "again")
+	status.Set(obj, "Turned", metav1.ConditionFalse, "Turned", "turned")
+	status.Set(obj, "New", metav1.ConditionTrue, "New", "new")
+	status.Stamp(obj, was, now)
+	got := map[string]int64{}
+	for _, c := range obj.Status.Conditions {
+		got[c.Type] = c.LastTransitionTime.Unix()
+	}
+	if diff := cmp.Diff(map[string]int64{"Same": 1000, "Turned": 2000, "New": 2000}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

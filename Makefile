@@ -54,7 +54,7 @@ demo: ## Show expired personal data disappear, and the proof of it.
 
 .PHONY: test
 test: ## Run all tests against a real Kubernetes and a real PostgreSQL, which it sets up and removes.
-	hack/tools/test.sh unit api e2e
+	hack/tools/test.sh unit api e2e cluster
 
 .PHONY: verify
 verify: generate manifests lint tidy-check test-tools ## Check that generated files, style, walls and modules are in order.
@@ -128,6 +128,10 @@ test-api: ## Run the tests of api/, controllers/ and internal/purgejob against a
 .PHONY: test-e2e
 test-e2e: ## Run the tests of test/e2e in the local cluster.
 	hack/tools/test.sh e2e
+
+.PHONY: test-cluster
+test-cluster: ## Run the tests of the local cluster itself.
+	hack/tools/test.sh cluster
 
 # -count=1: go would not see that .golangci.yml changed, since it lies outside the module of the test.
 .PHONY: test-tools

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # test.sh STAGE... runs the given stages of the tests and does all their set-up:
-#   unit  what needs no Kubernetes; the data plane's tests start a real PostgreSQL
-#   api   what needs an API server: api/, controllers/ and internal/purgejob
-#   e2e   test/e2e, against the operator in the local cluster
+#   unit     what needs no Kubernetes; the data plane's tests start a real PostgreSQL
+#   api      what needs an API server: api/, controllers/ and internal/purgejob
+#   e2e      test/e2e, against the operator in the local cluster
+#   cluster  the local cluster itself: use, crashes and end of two at a time
 # TESTFLAGS holds further flags of go test, for example TESTFLAGS='-run TestPlan -count=1'.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -65,11 +66,15 @@ e2e() {
 	PATH=$bin:$PATH gotest 60m -p 1 -count 1 $(packages only 'test/e2e')
 }
 
+cluster() {
+	(cd hack/cluster && gotest 20m -tags cluster -count 1 -run Cluster .)
+}
+
 report=()
 for stage in "$@"; do
 	case $stage in
-	unit | api | e2e) ;;
-	*) echo "test.sh: unknown stage $stage; choose from unit, api and e2e" >&2 && exit 2 ;;
+	unit | api | e2e | cluster) ;;
+	*) echo "test.sh: unknown stage $stage; choose from unit, api, e2e and cluster" >&2 && exit 2 ;;
 	esac
 	printf '\n== %s tests\n' "$stage"
 	start=$SECONDS
@@ -82,7 +87,7 @@ for stage in "$@"; do
 		printf '\n== %s tests FAILED after %d s\n' "$stage" $((SECONDS - start)) >&2
 		exit "$result"
 	fi
-	report+=("$(printf '%-5s ok  %5d s' "$stage" $((SECONDS - start)))")
+	report+=("$(printf '%-8s ok  %5d s' "$stage" $((SECONDS - start)))")
 done
 printf '\n== all passed\n'
 printf '%s\n' "${report[@]}"

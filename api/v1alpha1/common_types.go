@@ -12,6 +12,7 @@ type SecretReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')`,message="write the name of a Secret: lower-case letters, digits, '-' and '.'"
 	Name string `json:"name,omitempty"`
 }
 
@@ -21,6 +22,7 @@ type SecretKeyReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')`,message="write the name of a Secret: lower-case letters, digits, '-' and '.'"
 	Name string `json:"name,omitempty"`
 
 	// key is the key of the Secret's data. Its value must have at least 16 bytes.
@@ -33,21 +35,21 @@ type SecretKeyReference struct {
 
 // Period is an ISO 8601 calendar period such as P90D, P11M, P7Y, P2W or PT12H. Months and years are calendar months and
 // years: 31 January plus P1M is the last day of February.
-// +kubebuilder:validation:MinLength=3
+// +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=32
-// +kubebuilder:validation:XValidation:rule="self.matches('^P([0-9]{1,4}Y)?([0-9]{1,5}M)?([0-9]{1,5}W)?([0-9]{1,5}D)?(T([0-9]{1,5}H)?([0-9]{1,5}M)?([0-9]{1,5}S)?)?$') && self.matches('[1-9]') && !self.endsWith('T')",message="write an ISO 8601 calendar period that is longer than zero, for example P90D, P11M, P7Y or PT12H"
+// +kubebuilder:validation:XValidation:rule="self.matches('^P([0-9]{1,3}Y)?([0-9]{1,4}M)?([0-9]{1,4}W)?([0-9]{1,5}D)?(T([0-9]{1,5}H)?([0-9]{1,5}M)?([0-9]{1,5}S)?)?$') && self.matches('[1-9]') && !self.endsWith('T')",message="write an ISO 8601 calendar period that is longer than zero and shorter than 1000 years, for example P90D, P11M, P7Y or PT12H"
 type Period string
 
 // TimeZone is the IANA name of a time zone, such as Europe/Berlin or Asia/Taipei.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=64
-// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z][A-Za-z0-9_+/-]*$') && self != 'Local'",message="write the IANA name of a time zone, for example UTC, Europe/Berlin or Asia/Taipei"
+// +kubebuilder:validation:XValidation:rule=`self.matches('^[A-Za-z][A-Za-z0-9_+/-]*$') && !self.matches('^(Local|localtime|posixrules|right/.*)$') && timestamp('2000-01-01T00:00:00Z').getHours(self) >= 0`,message="write the IANA name of a time zone, for example UTC, Europe/Berlin or Asia/Taipei"
 type TimeZone string
 
 // FieldName is the name of a field (a column) as the datastore spells it, case included.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=128
-// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\x00-\\\\x1f\\\\x7f]')",message="write the field's name as the datastore spells it, without control characters"
+// +kubebuilder:validation:XValidation:rule=`!self.matches(r'\p{Cc}')`,message="write the field's name as the datastore spells it, without control characters"
 type FieldName string
 
 // DatasetName is the name of a dataset in the data map of a Datastore.
@@ -66,6 +68,7 @@ type DataClass string
 // PlainText is a short text for people. It must not hold personal data: it is copied into evidence.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=256
+// +kubebuilder:validation:XValidation:rule=`!self.matches(r'\p{Cc}')`,message="write one line of text, without line breaks and other control characters"
 type PlainText string
 
 // DatastoreSelector selects Datastores by their labels. It has the shape of a label selector; all its requirements must
@@ -76,6 +79,7 @@ type DatastoreSelector struct {
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule=`self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))`,message="write keys of labels, for example app or data.example.com/personal"
 	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
 
 	// matchExpressions are further requirements on labels.
@@ -88,6 +92,7 @@ type DatastoreSelector struct {
 
 // LabelValue is the value of a label.
 // +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:XValidation:rule=`self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')`,message="write a label's value: letters, digits, '-', '_' and '.', beginning and ending with a letter or a digit"
 type LabelValue string
 
 // LabelRequirement is one requirement on a label.
@@ -97,6 +102,7 @@ type LabelRequirement struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=317
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')`,message="write the key of a label, for example app or data.example.com/personal"
 	Key string `json:"key,omitempty"`
 
 	// operator relates the label to the values: In, NotIn, Exists or DoesNotExist.

@@ -45,7 +45,9 @@ type Datastore struct {
 
 // DatastoreSpec is the connection and the data map of a Datastore.
 // +kubebuilder:validation:XValidation:rule="has(self.postgresql)",message="set exactly one engine, for example postgresql: {secretRef: {name: my-connection}}"
-// +kubebuilder:validation:XValidation:rule="!has(self.datasets) || self.datasets.all(d, !has(d.references) || d.references.all(r, self.datasets.exists(o, o.name == r.dataset)))",message="references[].dataset must be the name of a dataset in spec.datasets; add the dataset that it refers to"
+// +kubebuilder:validation:XValidation:rule="has(self.postgresql) == has(oldSelf.postgresql)",message="the engine of a Datastore cannot change; make a new Datastore for the other database"
+// +kubebuilder:validation:XValidation:rule="!has(self.datasets) || self.datasets.all(d, !has(d.references) || d.references.all(r, self.datasets.exists(o, o.name == r.dataset)))",fieldPath=".datasets",messageExpression="'references of ' + self.datasets.map(d, has(d.references) && d.references.exists(r, self.datasets.all(o, o.name != r.dataset)), d.name)[0] + ' name a dataset that is not in spec.datasets; add that dataset, or correct the reference'",message="references[].dataset must be the name of a dataset in spec.datasets; add that dataset, or correct the reference"
+// +kubebuilder:validation:XValidation:rule="!has(self.datasets) || self.datasets.all(d, self.datasets.exists_one(o, (has(o.path) ? o.path : o.name) == (has(d.path) ? d.path : d.name)))",fieldPath=".datasets",message="two datasets have the same path, so that one table would be counted twice; map each table once"
 type DatastoreSpec struct {
 	// postgresql connects to a PostgreSQL database, version 14 or later.
 	// +optional
@@ -113,6 +115,7 @@ type Dataset struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'\p{Cc}') && self.matches('^("([^"]|"")+"|[^".]+)([.]("([^"]|"")+"|[^".]+))?$')`,message="write table or schema.table; put a name with a dot or a double quote in it into double quotes, for example sales.\"order.details\""
 	Path string `json:"path,omitempty"`
 
 	// dataClass is the class of personal data in this dataset; rules can name classes instead of datasets.
@@ -139,7 +142,9 @@ type Dataset struct {
 
 	// identifiers are the fields that identify a person, and the type of each. Equal types join datastores.
 	// +optional
-	// +listType=atomic
+	// +listType=map
+	// +listMapKey=type
+	// +listMapKey=field
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Identifiers []Identifier `json:"identifiers,omitempty"`
@@ -147,7 +152,9 @@ type Dataset struct {
 	// references say which records of other datasets a record belongs to, as foreign keys do. They decide the order of
 	// deletion (children first) and are what startingFrom: parent.field follows.
 	// +optional
-	// +listType=atomic
+	// +listType=map
+	// +listMapKey=field
+	// +listMapKey=dataset
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	References []Reference `json:"references,omitempty"`

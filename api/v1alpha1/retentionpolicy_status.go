@@ -168,9 +168,9 @@ const (
 
 // Outcome is how a run, or its part in one datastore, ended. From best to worst: Succeeded (all that was due is gone,
 // and a look afterwards confirmed it), Simulated, AwaitingApproval (a guardrail stopped it before its first change),
-// Incomplete (some of it was not done; the datasets say what), Interrupted (stopped before its end), Unreachable,
-// Failed.
-// +kubebuilder:validation:Enum=Succeeded;Simulated;AwaitingApproval;Incomplete;Interrupted;Unreachable;Failed
+// Incomplete (some of it was not done; the datasets say what), Interrupted (stopped before its end), Failed,
+// Unreachable.
+// +kubebuilder:validation:Enum=Succeeded;Simulated;AwaitingApproval;Incomplete;Interrupted;Failed;Unreachable
 type Outcome string
 
 // Outcomes of a run.
@@ -334,12 +334,16 @@ type RunDataset struct {
 	// +optional
 	Retained *int64 `json:"retained,omitempty"`
 
-	// undated is how many have no starting point, invalid how many have a placeholder for one, or a reference that leads
-	// nowhere. Neither is ever deleted.
+	// notStarted is how many are kept because the event that startingFrom names has not happened.
+	// +optional
+	NotStarted *int64 `json:"notStarted,omitempty"`
+
+	// undated is how many have no timestamp. They are never deleted.
 	// +optional
 	Undated *int64 `json:"undated,omitempty"`
 
-	// invalid is how many have a placeholder as starting point, or a reference that leads nowhere.
+	// invalid is how many have a placeholder for a timestamp (1970-01-01, 9999-12-31, infinity), or a reference that leads
+	// nowhere. They are never deleted.
 	// +optional
 	Invalid *int64 `json:"invalid,omitempty"`
 

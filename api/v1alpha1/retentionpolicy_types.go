@@ -67,6 +67,7 @@ type RetentionPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || self.split(' ').filter(f, f != '').size() != 5 || self.split(' ').filter(f, f != '')[2].split(',').all(i, i.matches('^(\\\\*|\\\\?|(0?[1-9]|[12][0-9]|3[01])(-(0?[1-9]|[12][0-9]|3[01]))?)(/[1-9][0-9]?)?$'))",message="the third field of schedule is the day of the month: 1 to 31, or *"
 	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || self.split(' ').filter(f, f != '').size() != 5 || self.split(' ').filter(f, f != '')[3].split(',').all(i, i.matches('^(\\\\*|\\\\?|(0?[1-9]|1[0-2]|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))(-(0?[1-9]|1[0-2]|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)))?)(/[1-9][0-9]?)?$'))",message="the fourth field of schedule is the month: 1 to 12, JAN to DEC, or *"
 	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || self.split(' ').filter(f, f != '').size() != 5 || self.split(' ').filter(f, f != '')[4].split(',').all(i, i.matches('^(\\\\*|\\\\?|([0-6]|(?i:sun|mon|tue|wed|thu|fri|sat))(-([0-6]|(?i:sun|mon|tue|wed|thu|fri|sat)))?)(/[1-9][0-9]?)?$'))",message="the fifth field of schedule is the day of the week: 0 (Sunday) to 6, SUN to SAT, or *"
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || self.replace(' ', ',').split(',').all(i, (!i.matches('^[0-9]{1,2}-[0-9]{1,2}(/.*)?$') || int(i.split('/')[0].split('-')[0]) <= int(i.split('/')[0].split('-')[1])) && (!i.matches('^[A-Za-z]{3}-[A-Za-z]{3}(/.*)?$') || 'sunmontuewedthufrisatjanfebmaraprmayjunjulaugsepoctnovdec'.indexOf(i.lowerAscii().substring(0, 3)) <= 'sunmontuewedthufrisatjanfebmaraprmayjunjulaugsepoctnovdec'.indexOf(i.lowerAscii().substring(4, 7))))",message="a range in schedule begins with the lower value; write 22-23,0-4 instead of 22-4, and FRI,SAT,SUN instead of FRI-SUN"
 	Schedule string `json:"schedule,omitempty"`
 
 	// timeZone is the zone of the schedule, and the zone in which periods are reckoned. Defaults to UTC.
@@ -178,7 +179,7 @@ type Rule struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=192
-	// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\x00-\\\\x1f\\\\x7f]') && !self.startsWith('.') && !self.endsWith('.')",message="write field, or parent.field"
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'\p{Cc}') && self.matches('^([^.]+|[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?[.].+)$')`,message="write field, or parent.field, where parent is the name of a dataset"
 	StartingFrom string `json:"startingFrom,omitempty"`
 
 	// action is what happens to a record after deleteAfter: Delete or Anonymize. Defaults to Delete.
@@ -206,24 +207,27 @@ const (
 )
 
 // Anonymization rewrites one field so that it says less.
-// +kubebuilder:validation:XValidation:rule="(self.with == 'Constant') == has(self.value)",message="value belongs to with: Constant, and is required there"
-// +kubebuilder:validation:XValidation:rule="(self.with == 'HMAC') == has(self.keyRef)",message="keyRef belongs to with: HMAC, and is required there"
-// +kubebuilder:validation:XValidation:rule="(self.with == 'TruncateDate') == has(self.unit)",message="unit (Year, Month or Day) belongs to with: TruncateDate, and is required there"
+// +kubebuilder:validation:XValidation:rule="has(self.with)",fieldPath=".with",reason=FieldValueRequired,message="write \"Null\" (in quotes, since YAML reads a bare Null as no value), Constant, TruncateIP, TruncateDate or HMAC"
+// +kubebuilder:validation:XValidation:rule="!has(self.with) || (self.with == 'Constant') == has(self.value)",message="value belongs to with: Constant, and is required there"
+// +kubebuilder:validation:XValidation:rule="!has(self.with) || (self.with == 'HMAC') == has(self.keyRef)",message="keyRef belongs to with: HMAC, and is required there"
+// +kubebuilder:validation:XValidation:rule="!has(self.with) || (self.with == 'TruncateDate') == has(self.unit)",message="unit (Year, Month or Day) belongs to with: TruncateDate, and is required there"
 type Anonymization struct {
 	// field is the field to rewrite.
 	// +required
 	Field FieldName `json:"field,omitempty"`
 
-	// with is how: Null empties it; Constant writes value; TruncateIP keeps 24 bits of an IPv4 and 48 bits of an IPv6
-	// address; TruncateDate keeps unit; HMAC replaces it by its HMAC-SHA-256 under a key, so that equal values stay equal
-	// (this is pseudonymization: whoever has the key can link).
-	// +required
+	// with is how, and required: "Null" empties it (write the quotes: YAML reads a bare Null as no value); Constant writes
+	// value; TruncateIP keeps 24 bits of an IPv4 and 48 bits of an IPv6 address; TruncateDate keeps unit; HMAC replaces it
+	// by its HMAC-SHA-256 under a key, so that equal values stay equal (this is pseudonymization: whoever has the key can
+	// link).
+	// +optional
 	With AnonymizeMethod `json:"with,omitempty"`
 
 	// value is what Constant writes.
 	// +optional
 	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'\p{Cc}')`,message="write one line of text, without line breaks and other control characters"
 	Value *string `json:"value,omitempty"`
 
 	// unit is what TruncateDate keeps: Year, Month or Day.
@@ -246,6 +250,7 @@ type DateUnit string
 // Guardrails stop a run before its first deletion. The run then waits for approval of its plan, by the annotation
 // dataretention.dev/approved-plan with the plan's digest, until the next run replaces it.
 // +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="has(self.maxRecords) || has(self.maxPercent)",message="set maxRecords, maxPercent, or both; or leave guardrails out"
 type Guardrails struct {
 	// maxRecords is the most records that one run may delete or anonymize in one datastore.
 	// +optional

@@ -135,22 +135,28 @@ func start() (_ *Server, err error) {
 		assets = strings.TrimSpace(out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:])
 	}
 	s := &Server{Assets: assets, Scheme: runtime.NewScheme(), env: &envtest.Environment{
-		BinaryAssetsDirectory:    assets,
 		CRDDirectoryPaths:        []string{filepath.Join(root, "config/crd/bases")},
 		ErrorIfCRDPathMissing:    true,
 		ControlPlaneStartTimeout: 3 * time.Minute, // other packages may be using the machine
 		ControlPlaneStopTimeout:  time.Minute,
 	}}
-	if s.Config, err = s.env.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the API server: %w", err), s.env.Stop())
+	s.Config.QPS = -1 // nobody to be gentle to
+	if s.dir, err = os.MkdirTemp("", "apiserver-"); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.stop())
 		}
 	}()
-	if s.dir, err = os.MkdirTemp("", "apiserver-"); err != nil {
-		return nil, err
+	s.env.ControlPlane.Etcd = &envtest.Etcd{}
+	for name, path := range map[string]*string{"etcd": &s.env.ControlPlane.Etcd.Path, "kube-apiserver": &s.env.ControlPlane.GetAPIServer().Path} {
+		if *path, err = s.mortal(name); err != nil {
+			return nil, err
+		}
+	}
+	if s.Config, err = s.env.Start(); err != nil {
+		return nil, fmt.Errorf("starting the API server: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(s.dir, "kubeconfig"), s.env.KubeConfig, 0o600); err != nil {
 		return nil, err
@@ -163,6 +169,14 @@ func start() (_ *Server, err error) {
 	}
 	s.Client = client.WithFieldValidation(s.Client, client.FieldValidation(metav1.FieldValidationStrict))
 	return s, nil
+}
+
+// mortal returns the path of a script that runs a program which the kernel kills when this process dies: a test that
+// runs into its timeout, or is killed, stops nothing itself.
+func (s *Server) mortal(program string) (string, error) {
+	path := filepath.Join(s.dir, program)
+	script := fmt.Sprintf("#!/bin/sh\nexec setpriv --pdeathsig KILL '%s' \"$@\"\n", filepath.Join(s.Assets, program))
+	return path, os.WriteFile(path, []byte(script), 0o700) //nolint:gosec // to be executed
 }
 
 func stop() error {

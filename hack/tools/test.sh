@@ -10,6 +10,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 exec </dev/null # nothing below may wait for a person
+trap 'exit 143' TERM # once the stage that runs has removed its cluster
 export CGO_ENABLED=0 # as in the Makefile: packages are compiled once for all
 
 gotestsum=$(go tool -modfile=hack/tools/go.mod -n gotestsum)
@@ -53,6 +54,7 @@ e2e() {
 	local bin
 	bin=$(hack/tools/postgres.sh)
 	if ! hack/cluster/cluster status >/dev/null 2>&1; then
+		trap 'exit 143' TERM
 		trap 'hack/cluster/cluster down' EXIT # a cluster that was there before is left as it was found
 		hack/cluster/cluster up
 	fi

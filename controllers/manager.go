@@ -41,6 +41,8 @@ const (
 	reconciliationTimeout = 2 * time.Minute
 	// concurrency is how many objects of one kind are worked on at once. One object never is twice.
 	concurrency = 4
+	// requestsPerSecond bounds what the manager asks of the API server.
+	requestsPerSecond = 50
 )
 
 // managerFlags are the flags of the manager.
@@ -94,6 +96,8 @@ func setLogger(level slog.Level) {
 
 // run builds the manager and runs it until ctx ends.
 func run(ctx context.Context, cfg *rest.Config, f managerFlags) error {
+	cfg = rest.CopyConfig(cfg)
+	cfg.QPS, cfg.Burst = requestsPerSecond, 2*requestsPerSecond
 	opts, err := managerOptions(f)
 	if err != nil {
 		return err

@@ -140,7 +140,6 @@ func start() (_ *Server, err error) {
 		ControlPlaneStartTimeout: 3 * time.Minute, // other packages may be using the machine
 		ControlPlaneStopTimeout:  time.Minute,
 	}}
-	s.Config.QPS = -1 // nobody to be gentle to
 	if s.dir, err = os.MkdirTemp("", "apiserver-"); err != nil {
 		return nil, err
 	}

@@ -8,7 +8,8 @@ import (
 
 // SecretReference names a Secret of the same namespace.
 type SecretReference struct {
-	// name is the name of a Secret in the namespace of the object that refers to it.
+	// name is the name of a Secret in the namespace of the object that refers to
+	// it.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -18,7 +19,8 @@ type SecretReference struct {
 
 // SecretKeyReference names one key of a Secret of the same namespace.
 type SecretKeyReference struct {
-	// name is the name of a Secret in the namespace of the object that refers to it.
+	// name is the name of a Secret in the namespace of the object that refers to
+	// it.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -33,20 +35,23 @@ type SecretKeyReference struct {
 	Key string `json:"key,omitempty"`
 }
 
-// Period is an ISO 8601 calendar period such as P90D, P11M, P7Y, P2W or PT12H. Months and years are calendar months and
-// years: 31 January plus P1M is the last day of February.
+// Period is an ISO 8601 calendar period such as P90D, P11M, P7Y, P2W or PT12H.
+// Months and years are calendar months and years: 31 January plus P1M is the
+// last day of February.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=32
 // +kubebuilder:validation:XValidation:rule="self.matches('^P([0-9]{1,3}Y)?([0-9]{1,4}M)?([0-9]{1,4}W)?([0-9]{1,5}D)?(T([0-9]{1,5}H)?([0-9]{1,5}M)?([0-9]{1,5}S)?)?$') && self.matches('[1-9]') && !self.endsWith('T')",message="write an ISO 8601 calendar period that is longer than zero and shorter than 1000 years, for example P90D, P11M, P7Y or PT12H"
 type Period string
 
-// TimeZone is the IANA name of a time zone, such as Europe/Berlin or Asia/Taipei.
+// TimeZone is the IANA name of a time zone, such as Europe/Berlin or
+// Asia/Taipei.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=64
 // +kubebuilder:validation:XValidation:rule=`self.matches('^[A-Za-z][A-Za-z0-9_+/-]*$') && !self.matches('^(Local|localtime|posixrules|right/.*)$') && timestamp('2000-01-01T00:00:00Z').getHours(self) >= 0`,message="write the IANA name of a time zone, for example UTC, Europe/Berlin or Asia/Taipei"
 type TimeZone string
 
-// FieldName is the name of a field (a column) as the datastore spells it, case included.
+// FieldName is the name of a field (a column) as the datastore spells it, case
+// included.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=128
 // +kubebuilder:validation:XValidation:rule=`!self.matches(r'\p{Cc}')`,message="write the field's name as the datastore spells it, without control characters"
@@ -58,24 +63,26 @@ type FieldName string
 // +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?$')",message="write a name of letters, digits, '_' and '-'; if the table is called otherwise, put its name into path"
 type DatasetName string
 
-// DataClass is a class of personal data that one deletion rule applies to, wherever it is stored: the PII cluster of
-// ISO/IEC 27555.
+// DataClass is a class of personal data that one deletion rule applies to,
+// wherever it is stored: the PII cluster of ISO/IEC 27555.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=63
 // +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",message="write a class of letters, digits, '.', '_' and '-', for example cookies or contact"
 type DataClass string
 
-// PlainText is a short text for people. It must not hold personal data: it is copied into evidence.
+// PlainText is a short text for people. It must not hold personal data: it is
+// copied into evidence.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=256
 // +kubebuilder:validation:XValidation:rule=`!self.matches(r'\p{Cc}')`,message="write one line of text, without line breaks and other control characters"
 type PlainText string
 
-// DatastoreSelector selects Datastores by their labels. It has the shape of a label selector; all its requirements must
-// hold.
+// DatastoreSelector selects Datastores by their labels. It has the shape of a
+// label selector; all its requirements must hold.
 // +kubebuilder:validation:XValidation:rule="(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && self.matchExpressions.exists(e, e.operator in ['In', 'Exists']))",message="name at least one label that a Datastore must have (matchLabels, or a matchExpression with In or Exists); an empty selector, or one of exclusions only, would reach datastores that nobody meant"
 type DatastoreSelector struct {
-	// matchLabels are labels that a Datastore must carry with exactly these values.
+	// matchLabels are labels that a Datastore must carry with exactly these
+	// values.
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16
@@ -121,7 +128,8 @@ type LabelRequirement struct {
 // +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
 type LabelOperator string
 
-// AsLabelSelector returns s as the type that apimachinery's selectors are made from.
+// AsLabelSelector returns s as the type that apimachinery's selectors are made
+// from.
 func (s DatastoreSelector) AsLabelSelector() *metav1.LabelSelector {
 	out := &metav1.LabelSelector{}
 	if len(s.MatchLabels) > 0 {

@@ -6,9 +6,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Datastore says what personal data a database holds, where it lies in it, and how it is connected: the data map that
-// retention policies and erasure requests work from. A probe checks the map against the database, on every change and
-// once a day, and writes what it finds into the status. A Datastore on its own deletes nothing.
+// Datastore says what personal data a database holds, where it lies in it, and
+// how it is connected: the data map that retention policies and erasure
+// requests work from. A probe checks the map against the database, on every
+// change and once a day, and writes what it finds into the status. A Datastore
+// on its own deletes nothing.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -53,11 +55,13 @@ type DatastoreSpec struct {
 	// +optional
 	PostgreSQL *PostgreSQL `json:"postgresql,omitempty"`
 
-	// timeZone is the zone in which dates, and timestamps without a zone, are read. Defaults to UTC.
+	// timeZone is the zone in which dates, and timestamps without a zone, are
+	// read: an IANA name such as Europe/Berlin. Defaults to UTC.
 	// +optional
 	TimeZone TimeZone `json:"timeZone,omitempty"`
 
-	// datasets is the data map: each table that holds personal data, and how it belongs to the others.
+	// datasets is the data map: each table that holds personal data, and how it
+	// belongs to the others.
 	// +required
 	// +listType=map
 	// +listMapKey=name
@@ -65,40 +69,43 @@ type DatastoreSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	Datasets []Dataset `json:"datasets,omitempty"`
 
-	// purposes are the purposes of the processing, as the records of processing activities name them (GDPR Art. 30(1)(b)).
-	// They are repeated in evidence.
+	// purposes are the purposes of the processing, as the records of processing
+	// activities name them (GDPR Art. 30(1)(b)). They are repeated in evidence.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	Purposes []PlainText `json:"purposes,omitempty"`
 
-	// recipients are the categories of recipients that the data is disclosed to (GDPR Art. 30(1)(d)). They are repeated in
-	// evidence.
+	// recipients are the categories of recipients that the data is disclosed to
+	// (GDPR Art. 30(1)(d)). They are repeated in evidence.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	Recipients []PlainText `json:"recipients,omitempty"`
 
-	// backups says how long backups of this datastore live, so that evidence can name the day by which deleted data is gone
-	// from them as well.
+	// backups says how long backups of this datastore live, so that evidence can
+	// name the day by which deleted data is gone from them as well.
 	// +optional
 	Backups *Backups `json:"backups,omitempty"`
 }
 
 // PostgreSQL is the connection to a PostgreSQL database.
 type PostgreSQL struct {
-	// secretRef names the Secret with the connection. Its keys are those of the Service Binding specification (host, port,
-	// database, username, password, or uri, and sslmode, ca.crt); the keys that CloudNativePG writes (dbname, user, uri)
-	// are understood as well. The operator never reads it: it is mounted into the purge Pod only.
+	// secretRef names the Secret with the connection. Its keys are those of the
+	// Service Binding specification (host, port, database, username, password, or
+	// uri, and sslmode, ca.crt); the keys that CloudNativePG writes (dbname, user,
+	// uri) are understood as well. The operator never reads it: it is mounted into
+	// the purge Pod only.
 	// +required
 	SecretRef SecretReference `json:"secretRef,omitzero"`
 }
 
 // Backups says how long backups live.
 type Backups struct {
-	// retention is how long the youngest backup that holds a deleted record is kept, as a period such as P35D.
+	// retention is how long the youngest backup that holds a deleted record is
+	// kept, as a period such as P35D.
 	// +required
 	Retention Period `json:"retention,omitempty"`
 }
@@ -106,41 +113,48 @@ type Backups struct {
 // Dataset is one table with personal data.
 // +kubebuilder:validation:XValidation:rule="!has(self.timestampFormat) || has(self.timestampField)",message="timestampFormat says how timestampField is stored; set timestampField too"
 type Dataset struct {
-	// name is the dataset's name in policies and in evidence, and the table's name unless path says otherwise.
+	// name is the dataset's name in policies and in evidence, and the table's name
+	// unless path says otherwise.
 	// +required
 	Name DatasetName `json:"name,omitempty"`
 
-	// path is the table's name where it is not name: `table` or `schema.table`, spelled as the database does. A name with
-	// a dot in it is put into double quotes. Defaults to name.
+	// path is the table's name where it is not name: `table` or `schema.table`,
+	// spelled as the database does. A name with a dot in it is put into double
+	// quotes: sales."order.details". Defaults to name.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'\p{Cc}') && self.matches('^("([^"]|"")+"|[^".]+)([.]("([^"]|"")+"|[^".]+))?$')`,message="write table or schema.table; put a name with a dot or a double quote in it into double quotes, for example sales.\"order.details\""
 	Path string `json:"path,omitempty"`
 
-	// dataClass is the class of personal data in this dataset; rules can name classes instead of datasets.
+	// dataClass is the class of personal data in this dataset; rules can name
+	// classes instead of datasets.
 	// +optional
 	DataClass DataClass `json:"dataClass,omitempty"`
 
-	// categories are the categories of personal data in it, for example user.contact.email. They are repeated in evidence.
+	// categories are the categories of personal data in it, for example
+	// user.contact.email. They are repeated in evidence.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	Categories []PlainText `json:"categories,omitempty"`
 
-	// timestampField is the field that a record's age runs from, unless a rule's startingFrom names another. A record whose
-	// field is empty, or holds a placeholder such as 1970-01-01, 9999-12-31 or infinity, is counted and never deleted. A
-	// date counts as the end of that day.
+	// timestampField is the field that a record's age runs from, unless a rule's
+	// startingFrom names another. A record whose field is empty, or holds a
+	// placeholder such as 1970-01-01, 9999-12-31 or infinity, is counted and never
+	// deleted. A date counts as the end of that day.
 	// +optional
 	TimestampField FieldName `json:"timestampField,omitempty"`
 
-	// timestampFormat says how timestampField stores time: Native (the database's date and time types), UnixSeconds or
-	// UnixMilliseconds (numbers). Defaults to Native.
+	// timestampFormat says how timestampField stores time: Native (the database's
+	// date and time types), UnixSeconds or UnixMilliseconds (numbers). Defaults to
+	// Native.
 	// +optional
 	TimestampFormat TimestampFormat `json:"timestampFormat,omitempty"`
 
-	// identifiers are the fields that identify a person, and the type of each. Equal types join datastores.
+	// identifiers are the fields that identify a person, and the type of each.
+	// Equal types join datastores.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -149,8 +163,9 @@ type Dataset struct {
 	// +kubebuilder:validation:MaxItems=16
 	Identifiers []Identifier `json:"identifiers,omitempty"`
 
-	// references say which records of other datasets a record belongs to, as foreign keys do. They decide the order of
-	// deletion (children first) and are what startingFrom: parent.field follows.
+	// references say which records of other datasets a record belongs to, as
+	// foreign keys do. They decide the order of deletion (children first) and are
+	// what startingFrom: parent.field follows.
 	// +optional
 	// +listType=map
 	// +listMapKey=field
@@ -170,7 +185,8 @@ type TimestampFormat string
 
 // Identifier is a field that identifies a person.
 type Identifier struct {
-	// type is the type of identifier, such as email, customer_id, device_id or phone.
+	// type is the type of identifier, such as email, customer_id, device_id or
+	// phone.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
@@ -204,7 +220,8 @@ type OnErasure struct {
 	// +required
 	Action ErasureAction `json:"action,omitempty"`
 
-	// legalBasis names what demands that the records are kept. Required with Retain.
+	// legalBasis names what demands that the records are kept. Required with
+	// Retain.
 	// +optional
 	LegalBasis PlainText `json:"legalBasis,omitempty"`
 }
@@ -215,9 +232,10 @@ type ErasureAction string
 
 // DatastoreStatus is what the last probe saw.
 type DatastoreStatus struct {
-	// conditions are Ready and what it is made of: Reachable, SchemaMatches and IdentityPinned. ReferencesMapped and
-	// CountsReliable do not stop a purge; they name what the data map misses and what makes counts doubtful. Reconciling
-	// and Stalled stand there only while they are True.
+	// conditions are Ready and what it is made of: Reachable, SchemaMatches and
+	// IdentityPinned. ReferencesMapped and CountsReliable do not stop a purge;
+	// they name what the data map misses and what makes counts doubtful.
+	// Reconciling and Stalled stand there only while they are True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -230,7 +248,8 @@ type DatastoreStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// lastHandledRequest is the value of the annotation dataretention.dev/requested-at that was last acted on.
+	// lastHandledRequest is the value of the annotation
+	// dataretention.dev/requested-at that was last acted on.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledRequest string `json:"lastHandledRequest,omitempty"`
@@ -245,8 +264,9 @@ type DatastoreStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	ServerVersion string `json:"serverVersion,omitempty"`
 
-	// identity is the server's own identity, pinned at the first probe. When the server at the other end is another one,
-	// nothing is purged until a person accepts it with the annotation dataretention.dev/accepted-identity.
+	// identity is the server's own identity, pinned at the first probe. When the
+	// server at the other end is another one, nothing is purged until a person
+	// accepts it with the annotation dataretention.dev/accepted-identity.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Identity string `json:"identity,omitempty"`
@@ -265,7 +285,8 @@ type DatastoreStatus struct {
 	// +kubebuilder:validation:MaxLength=63
 	ActiveProbe string `json:"activeProbe,omitempty"`
 
-	// probeInputs is a digest of what the last probe was asked to look at. A probe runs again when it changes.
+	// probeInputs is a digest of what the last probe was asked to look at. A probe
+	// runs again when it changes.
 	// +optional
 	// +kubebuilder:validation:MaxLength=80
 	ProbeInputs string `json:"probeInputs,omitempty"`
@@ -289,7 +310,8 @@ type DatastoreStatus struct {
 	// +kubebuilder:validation:MaxItems=64
 	Datasets []DatasetStatus `json:"datasets,omitempty"`
 
-	// activeRun is the purge run that holds this datastore: there is never more than one.
+	// activeRun is the purge run that holds this datastore: there is never more
+	// than one.
 	// +optional
 	ActiveRun *ActiveRun `json:"activeRun,omitempty"`
 }
@@ -300,7 +322,8 @@ type DatasetStatus struct {
 	// +required
 	Name DatasetName `json:"name,omitempty"`
 
-	// records is the database's own estimate of the number of records. Absent when it has none.
+	// records is the database's own estimate of the number of records. Absent when
+	// it has none.
 	// +optional
 	Records *int64 `json:"records,omitempty"`
 
@@ -308,7 +331,8 @@ type DatasetStatus struct {
 	// +optional
 	OldestRecordTime *metav1.Time `json:"oldestRecordTime,omitempty"`
 
-	// timestampIndexed says whether an index leads with timestampField, so that a purge need not read the whole table.
+	// timestampIndexed says whether an index leads with timestampField, so that a
+	// purge need not read the whole table.
 	// +optional
 	TimestampIndexed *bool `json:"timestampIndexed,omitempty"` //nolint:kubeapilinter // an observation with two values, not a setting
 

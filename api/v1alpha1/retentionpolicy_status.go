@@ -8,9 +8,10 @@ import (
 
 // RetentionPolicyStatus is what was done and what is left.
 type RetentionPolicyStatus struct {
-	// conditions are Ready (the policy works: its last run, if any, did what it should) and Compliant (no selected
-	// datastore holds a record past its deadline beyond one schedule interval). AwaitingApproval, Reconciling and Stalled
-	// stand there only while they are True.
+	// conditions are Ready (the policy works: its last run, if any, did what it
+	// should) and Compliant (no selected datastore holds a record past its
+	// deadline beyond one schedule interval). AwaitingApproval, Reconciling and
+	// Stalled stand there only while they are True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -23,7 +24,8 @@ type RetentionPolicyStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// lastHandledRequest is the value of the annotation dataretention.dev/requested-at that was last acted on.
+	// lastHandledRequest is the value of the annotation
+	// dataretention.dev/requested-at that was last acted on.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledRequest string `json:"lastHandledRequest,omitempty"`
@@ -36,11 +38,13 @@ type RetentionPolicyStatus struct {
 	// +optional
 	SelectedDatastores *int32 `json:"selectedDatastores,omitempty"`
 
-	// nextScheduleTime is when the next run is due. Absent while the policy is suspended.
+	// nextScheduleTime is when the next run is due. Absent while the policy is
+	// suspended.
 	// +optional
 	NextScheduleTime *metav1.Time `json:"nextScheduleTime,omitempty"`
 
-	// lastScheduleTime is the latest time of the schedule for which a run was started.
+	// lastScheduleTime is the latest time of the schedule for which a run was
+	// started.
 	// +optional
 	LastScheduleTime *metav1.Time `json:"lastScheduleTime,omitempty"`
 
@@ -48,8 +52,8 @@ type RetentionPolicyStatus struct {
 	// +optional
 	LastMissedTime *metav1.Time `json:"lastMissedTime,omitempty"`
 
-	// lastSuccessfulTime is the time that the latest run which succeeded was due: every record whose period had ended by
-	// then is gone.
+	// lastSuccessfulTime is the time that the latest run which succeeded was due:
+	// every record whose period had ended by then is gone.
 	// +optional
 	LastSuccessfulTime *metav1.Time `json:"lastSuccessfulTime,omitempty"`
 
@@ -77,8 +81,8 @@ type Run struct {
 	// +kubebuilder:validation:MaxLength=128
 	Name string `json:"name,omitempty"`
 
-	// trigger is what started the run: Schedule, Request (the annotation requested-at) or Approval (the annotation
-	// approved-plan).
+	// trigger is what started the run: Schedule, Request (the annotation
+	// requested-at) or Approval (the annotation approved-plan).
 	// +required
 	Trigger Trigger `json:"trigger,omitempty"`
 
@@ -135,12 +139,13 @@ type RunTotals struct {
 	// +optional
 	Anonymized *int64 `json:"anonymized,omitempty"`
 
-	// remaining is how many records that are due were still there when the run looked again at its end.
+	// remaining is how many records that are due were still there when the run
+	// looked again at its end.
 	// +optional
 	Remaining *int64 `json:"remaining,omitempty"`
 
-	// counting is Exact, or AtLeast when a Pod died at a moment that leaves one of its batches in doubt: deleted and
-	// anonymized are lower bounds then.
+	// counting is Exact, or AtLeast when a Pod died at a moment that leaves one of
+	// its batches in doubt: deleted and anonymized are lower bounds then.
 	// +optional
 	Counting Counting `json:"counting,omitempty"`
 }
@@ -166,10 +171,11 @@ const (
 	TriggerApproval Trigger = "Approval"
 )
 
-// Outcome is how a run, or its part in one datastore, ended. From best to worst: Succeeded (all that was due is gone,
-// and a look afterwards confirmed it), Simulated, AwaitingApproval (a guardrail stopped it before its first change),
-// Incomplete (some of it was not done; the datasets say what), Interrupted (stopped before its end), Failed,
-// Unreachable.
+// Outcome is how a run, or its part in one datastore, ended. From best to
+// worst: Succeeded (all that was due is gone, and a look afterwards confirmed
+// it), Simulated, AwaitingApproval (a guardrail stopped it before its first
+// change), Incomplete (some of it was not done; the datasets say what),
+// Interrupted (stopped before its end), Failed, Unreachable.
 // +kubebuilder:validation:Enum=Succeeded;Simulated;AwaitingApproval;Incomplete;Interrupted;Failed;Unreachable
 type Outcome string
 
@@ -192,9 +198,11 @@ type RunState string
 const (
 	// RunWaiting means that the datastore is not taken yet.
 	RunWaiting RunState = "Waiting"
-	// RunPreparing means that the datastore is taken and the suspended Job is being made.
+	// RunPreparing means that the datastore is taken and the suspended Job is
+	// being made.
 	RunPreparing RunState = "Preparing"
-	// RunReleased means that the Job was, or is about to be, released. From here on a missing Job is a lost receipt.
+	// RunReleased means that the Job was, or is about to be, released. From here
+	// on a missing Job is a lost receipt.
 	RunReleased RunState = "Released"
 	// RunFinished means that the receipts are stored here.
 	RunFinished RunState = "Finished"
@@ -213,7 +221,8 @@ type RunDatastore struct {
 	// +kubebuilder:validation:MaxLength=64
 	UID string `json:"uid,omitempty"`
 
-	// state is how far the run has come here: Waiting, Preparing, Released or Finished.
+	// state is how far the run has come here: Waiting, Preparing, Released or
+	// Finished.
 	// +required
 	State RunState `json:"state,omitempty"`
 
@@ -227,7 +236,8 @@ type RunDatastore struct {
 	// +kubebuilder:validation:MaxLength=63
 	Job string `json:"job,omitempty"`
 
-	// approvedRecords is how many due records the approval covers, when the run follows one.
+	// approvedRecords is how many due records the approval covers, when the run
+	// follows one.
 	// +optional
 	ApprovedRecords *int64 `json:"approvedRecords,omitempty"`
 
@@ -262,11 +272,13 @@ type RunDatastore struct {
 	// +kubebuilder:validation:MaxLength=128
 	ServerVersion string `json:"serverVersion,omitempty"`
 
-	// clockSkewMilliseconds is the server's clock minus the Pod's. Only the Pod's cutoffs decide what is due.
+	// clockSkewMilliseconds is the server's clock minus the Pod's. Only the Pod's
+	// cutoffs decide what is due.
 	// +optional
 	ClockSkewMilliseconds *int64 `json:"clockSkewMilliseconds,omitempty"`
 
-	// datasets is what was done in each dataset that a rule covers, in the order in which it was done.
+	// datasets is what was done in each dataset that a rule covers, in the order
+	// in which it was done.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=128
@@ -279,7 +291,8 @@ type RunDatastore struct {
 	Excluded []RunExclusion `json:"excluded,omitempty"`
 }
 
-// RunDataset is what a run did in one dataset under one rule. All numbers are of records.
+// RunDataset is what a run did in one dataset under one rule. All numbers are
+// of records.
 type RunDataset struct {
 	// name is the dataset's name.
 	// +required
@@ -299,8 +312,9 @@ type RunDataset struct {
 	// +required
 	Cutoff metav1.MicroTime `json:"cutoff,omitzero"`
 
-	// outcome is how it ended: Deleted, Anonymized, NothingDue, Simulated, RetainedByObligation, Blocked (constraints keep
-	// records), Failed, NotRun or AwaitingApproval.
+	// outcome is how it ended: Deleted, Anonymized, NothingDue, Simulated,
+	// RetainedByObligation, Blocked (constraints keep records), Failed, NotRun or
+	// AwaitingApproval.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Outcome string `json:"outcome,omitempty"`
@@ -326,7 +340,8 @@ type RunDataset struct {
 	// +optional
 	Anonymized *int64 `json:"anonymized,omitempty"`
 
-	// droppedPartitions is how many partitions were dropped whole. Their records are in deleted.
+	// droppedPartitions is how many partitions were dropped whole. Their records
+	// are in deleted.
 	// +optional
 	DroppedPartitions int32 `json:"droppedPartitions,omitempty"`
 
@@ -334,7 +349,8 @@ type RunDataset struct {
 	// +optional
 	Retained *int64 `json:"retained,omitempty"`
 
-	// notStarted is how many are kept because the event that startingFrom names has not happened.
+	// notStarted is how many are kept because the event that startingFrom names
+	// has not happened.
 	// +optional
 	NotStarted *int64 `json:"notStarted,omitempty"`
 
@@ -342,8 +358,9 @@ type RunDataset struct {
 	// +optional
 	Undated *int64 `json:"undated,omitempty"`
 
-	// invalid is how many have a placeholder for a timestamp (1970-01-01, 9999-12-31, infinity), or a reference that leads
-	// nowhere. They are never deleted.
+	// invalid is how many have a placeholder for a timestamp (1970-01-01,
+	// 9999-12-31, infinity), or a reference that leads nowhere. They are never
+	// deleted.
 	// +optional
 	Invalid *int64 `json:"invalid,omitempty"`
 

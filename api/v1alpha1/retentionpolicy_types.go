@@ -6,9 +6,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// RetentionPolicy says how long which personal data is kept, and carries it out: on its schedule a purge Job runs
-// against every Datastore that it selects, deletes or anonymizes what is past its period, verifies that it is gone, and
-// the proof is written into the status. What it deletes cannot be brought back; start with mode: Simulate.
+// RetentionPolicy says how long which personal data is kept, and carries it
+// out: on its schedule a purge Job runs against every Datastore that it
+// selects, deletes or anonymizes what is past its period, verifies that it is
+// gone, and the proof is written into the status. What it deletes cannot be
+// brought back; start with mode: Simulate.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -50,13 +52,13 @@ type RetentionPolicy struct {
 
 // RetentionPolicySpec says how long which data is kept.
 type RetentionPolicySpec struct {
-	// datastoreSelector selects the Datastores of this namespace that the rules apply to, by their labels. At most 24 may
-	// match.
+	// datastoreSelector selects the Datastores of this namespace that the rules
+	// apply to, by their labels. At most 24 may match.
 	// +required
 	DatastoreSelector DatastoreSelector `json:"datastoreSelector,omitzero"`
 
-	// schedule is when a run starts, as a cron line of five fields (minute, hour, day of month, month, day of week) or a
-	// macro such as @daily.
+	// schedule is when a run starts, as a cron line of five fields (minute, hour,
+	// day of month, month, day of week) or a macro such as @daily.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=100
@@ -70,28 +72,33 @@ type RetentionPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || self.replace(' ', ',').split(',').all(i, (!i.matches('^[0-9]{1,2}-[0-9]{1,2}(/.*)?$') || int(i.split('/')[0].split('-')[0]) <= int(i.split('/')[0].split('-')[1])) && (!i.matches('^[A-Za-z]{3}-[A-Za-z]{3}(/.*)?$') || 'sunmontuewedthufrisatjanfebmaraprmayjunjulaugsepoctnovdec'.indexOf(i.lowerAscii().substring(0, 3)) <= 'sunmontuewedthufrisatjanfebmaraprmayjunjulaugsepoctnovdec'.indexOf(i.lowerAscii().substring(4, 7))))",message="a range in schedule begins with the lower value; write 22-23,0-4 instead of 22-4, and FRI,SAT,SUN instead of FRI-SUN"
 	Schedule string `json:"schedule,omitempty"`
 
-	// timeZone is the zone of the schedule, and the zone in which periods are reckoned. Defaults to UTC.
+	// timeZone is the zone of the schedule, and the zone in which periods are
+	// reckoned: an IANA name such as Asia/Taipei. Defaults to UTC.
 	// +optional
 	TimeZone TimeZone `json:"timeZone,omitempty"`
 
-	// startingDeadlineSeconds is how late a run may start when its time was missed, for example because the operator was
-	// down. A run that would start later is recorded as missed. Without it, the latest missed run is made up for, whenever
-	// that is; never more than one.
+	// startingDeadlineSeconds is how late a run may start when its time was
+	// missed, for example because the operator was down. A run that would start
+	// later is recorded as missed. Without it, the latest missed run is made up
+	// for, whenever that is; never more than one.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=31622400
 	StartingDeadlineSeconds *int64 `json:"startingDeadlineSeconds,omitempty"`
 
-	// suspend stops further runs from starting. A run that has started goes on. Defaults to false.
+	// suspend stops further runs from starting. A run that has started goes on.
+	// Defaults to false.
 	// +optional
 	Suspend *bool `json:"suspend,omitempty"` //nolint:kubeapilinter // parity with CronJob
 
-	// mode is Enforce, or Simulate, which counts what would go and changes nothing. Defaults to Enforce.
+	// mode is Enforce, or Simulate, which counts what would go and changes
+	// nothing. Defaults to Enforce.
 	// +optional
 	Mode Mode `json:"mode,omitempty"`
 
-	// rules say which data is kept how long. Where several fit the same dataset: what must be retained beats what may be
-	// deleted, the longest retainAtLeast wins, a dataset named beats a class, then the shortest deleteAfter wins.
+	// rules say which data is kept how long. Where several fit the same dataset:
+	// what must be retained beats what may be deleted, the longest retainAtLeast
+	// wins, a dataset named beats a class, then the shortest deleteAfter wins.
 	// +required
 	// +listType=map
 	// +listMapKey=name
@@ -99,24 +106,28 @@ type RetentionPolicySpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	Rules []Rule `json:"rules,omitempty"`
 
-	// guardrails stop a run before its first deletion when more is due than somebody expected.
+	// guardrails stop a run before its first deletion when more is due than
+	// somebody expected.
 	// +optional
 	Guardrails *Guardrails `json:"guardrails,omitempty"`
 
-	// activeDeadlineSeconds is how long one run may work on one datastore, waiting for it not counted. What is done by then
-	// is accounted for; the next run goes on. Defaults to 21600, six hours.
+	// activeDeadlineSeconds is how long one run may work on one datastore, waiting
+	// for it not counted. What is done by then is accounted for; the next run goes
+	// on. Defaults to 21600, six hours.
 	// +optional
 	// +kubebuilder:validation:Minimum=60
 	// +kubebuilder:validation:Maximum=604800
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
 
-	// successfulRunsHistoryLimit is how many runs that succeeded are kept in status.history. Defaults to 10.
+	// successfulRunsHistoryLimit is how many runs that succeeded are kept in
+	// status.history. Defaults to 10.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	SuccessfulRunsHistoryLimit *int32 `json:"successfulRunsHistoryLimit,omitempty"`
 
-	// failedRunsHistoryLimit is how many runs that did not succeed are kept in status.history. Defaults to 10.
+	// failedRunsHistoryLimit is how many runs that did not succeed are kept in
+	// status.history. Defaults to 10.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
@@ -146,48 +157,57 @@ type Rule struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",message="write a name of lower-case letters, digits and '-'"
 	Name string `json:"name,omitempty"`
 
-	// dataClasses are the classes of data that the rule covers, in every selected Datastore.
+	// dataClasses are the classes of data that the rule covers, in every selected
+	// Datastore.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	DataClasses []DataClass `json:"dataClasses,omitempty"`
 
-	// datasets are the datasets that the rule covers, by name, in every selected Datastore that has them.
+	// datasets are the datasets that the rule covers, by name, in every selected
+	// Datastore that has them.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Datasets []DatasetName `json:"datasets,omitempty"`
 
-	// deleteAfter is the period after which a record goes, counted from its starting point.
+	// deleteAfter is the period after which a record goes, counted from its
+	// starting point: an ISO 8601 calendar period such as P90D, P11M or P7Y.
+	// Months and years are those of the calendar: 31 January plus P1M is the last
+	// day of February.
 	// +optional
 	DeleteAfter Period `json:"deleteAfter,omitempty"`
 
-	// retainAtLeast is the period for which a record must be kept, counted from its starting point. It holds for every
-	// policy of the namespace that selects the same Datastore.
+	// retainAtLeast is the period for which a record must be kept, counted from
+	// its starting point: an ISO 8601 calendar period such as P7Y. It holds for
+	// every policy of the namespace that selects the same Datastore.
 	// +optional
 	RetainAtLeast Period `json:"retainAtLeast,omitempty"`
 
-	// legalBasis names what demands retainAtLeast, or allows deleteAfter. It is repeated in evidence.
+	// legalBasis names what demands retainAtLeast, or allows deleteAfter. It is
+	// repeated in evidence.
 	// +optional
 	LegalBasis PlainText `json:"legalBasis,omitempty"`
 
-	// startingFrom is the field that the periods run from, where it is not the dataset's timestampField: `field` of the
-	// dataset itself, or `parent.field`, a field of a dataset that it references, directly or over others. While the field
-	// is empty, the event has not happened, and the record stays.
+	// startingFrom is the field that the periods run from, where it is not the
+	// dataset's timestampField: `field` of the dataset itself, or `parent.field`,
+	// a field of a dataset that it references, directly or over others. While the
+	// field is empty, the event has not happened, and the record stays.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=192
 	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'\p{Cc}') && self.matches('^([^.]+|[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?[.].+)$')`,message="write field, or parent.field, where parent is the name of a dataset"
 	StartingFrom string `json:"startingFrom,omitempty"`
 
-	// action is what happens to a record after deleteAfter: Delete or Anonymize. Defaults to Delete.
+	// action is what happens to a record after deleteAfter: Delete or Anonymize.
+	// Defaults to Delete.
 	// +optional
 	Action Action `json:"action,omitempty"`
 
-	// anonymize are the fields that action: Anonymize rewrites, and how. Anonymized is not erased: what is left may still
-	// point to a person.
+	// anonymize are the fields that action: Anonymize rewrites, and how.
+	// Anonymized is not erased: what is left may still point to a person.
 	// +optional
 	// +listType=map
 	// +listMapKey=field
@@ -216,10 +236,11 @@ type Anonymization struct {
 	// +required
 	Field FieldName `json:"field,omitempty"`
 
-	// with is how, and required: "Null" empties it (write the quotes: YAML reads a bare Null as no value); Constant writes
-	// value; TruncateIP keeps 24 bits of an IPv4 and 48 bits of an IPv6 address; TruncateDate keeps unit; HMAC replaces it
-	// by its HMAC-SHA-256 under a key, so that equal values stay equal (this is pseudonymization: whoever has the key can
-	// link).
+	// with is how, and required: "Null" empties it (write the quotes: YAML reads a
+	// bare Null as no value); Constant writes value; TruncateIP keeps 24 bits of
+	// an IPv4 and 48 bits of an IPv6 address; TruncateDate keeps unit; HMAC
+	// replaces it by its HMAC-SHA-256 under a key, so that equal values stay equal
+	// (this is pseudonymization: whoever has the key can link).
 	// +optional
 	With AnonymizeMethod `json:"with,omitempty"`
 
@@ -247,17 +268,20 @@ type AnonymizeMethod string
 // +kubebuilder:validation:Enum=Year;Month;Day
 type DateUnit string
 
-// Guardrails stop a run before its first deletion. The run then waits for approval of its plan, by the annotation
-// dataretention.dev/approved-plan with the plan's digest, until the next run replaces it.
+// Guardrails stop a run before its first deletion. The run then waits for
+// approval of its plan, by the annotation dataretention.dev/approved-plan with
+// the plan's digest, until the next run replaces it.
 // +kubebuilder:validation:MinProperties=1
 // +kubebuilder:validation:XValidation:rule="has(self.maxRecords) || has(self.maxPercent)",message="set maxRecords, maxPercent, or both; or leave guardrails out"
 type Guardrails struct {
-	// maxRecords is the most records that one run may delete or anonymize in one datastore.
+	// maxRecords is the most records that one run may delete or anonymize in one
+	// datastore.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	MaxRecords *int64 `json:"maxRecords,omitempty"`
 
-	// maxPercent is the largest part of any one dataset that one run may delete or anonymize, in percent of its records.
+	// maxPercent is the largest part of any one dataset that one run may delete or
+	// anonymize, in percent of its records.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100

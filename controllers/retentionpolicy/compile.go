@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package retentionpolicy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/planinput"
+	"dataretention.dev/retention-operator/controllers/internal/status"
+	"dataretention.dev/retention-operator/internal/plan"
+	"dataretention.dev/retention-operator/internal/purgejob"
+)
+
+// compiled is a plan and what the status says of it.
+type compiled struct {
+	plan     plan.Plan
+	encoded  []byte
+	digest   string
+	jobName  string
+	datasets []retentionv1.RunDataset
+	excluded []retentionv1.RunExclusion
+}
+
+// compile makes the plan of the active run for one datastore from the live state of every policy that has a say in it.
+func (r *Reconciler) compile(ctx context.Context, s *scope, ds *retentionv1.Datastore) (*compiled, error) {
+	list := &retentionv1.RetentionPolicyList{}
+	if err := r.Live.List(ctx, list, client.InNamespace(ds.Namespace)); err != nil {
+		return nil, fmt.Errorf("listing policies: %w", err)
+	}
+	in := plan.Input{
+		Run:       s.run().Name,
+		Policy:    planinput.Policy(s.policy),
+		Datastore: planinput.Datastore(ds),
+		Slot:      s.run().Slot.Time,
+		Limits:    plan.DefaultLimits,
+	}
+	in.Policy.Mode = plan.Mode(s.run().Mode)
+	for i := range list.Items {
+		if p := &list.Items[i]; p.UID != s.policy.UID && selects(p, ds.Labels) {
+			in.Others = append(in.Others, planinput.Policy(p))
+		}
+	}
+	p := plan.Compile(in)
+	encoded, err := p.Encode()
+	if err != nil {
+		return nil, err
+	}
+	c := &compiled{plan: p, encoded: encoded, digest: plan.DigestOf(encoded)}
+	c.jobName = purgejob.JobName(s.policy.Name, ds.Name, s.run().Slot.Time, c.digest+"/"+string(s.run().Trigger))
+	for _, step := range p.Steps {
+		c.datasets = append(c.datasets, skeleton(step))
+	}
+	for _, x := range p.Excluded {
+		c.excluded = append(c.excluded, retentionv1.RunExclusion{
+			Name: retentionv1.DatasetName(x.Dataset), Rule: x.Rule, Reason: string(x.Reason), Message: status.Truncate(x.Message, 512),
+		})
+	}
+	for _, n := range p.Notes {
+		if n.Problem() || n.Code == plan.RuleMatchesNothing || n.Code == plan.NameMatchesNothing {
+			c.excluded = append(c.excluded, retentionv1.RunExclusion{
+				Name: retentionv1.DatasetName(n.Dataset), Rule: n.Rule, Reason: string(n.Code), Message: status.Truncate(n.Message, 512),
+			})
+		}
+	}
+	return c, nil
+}
+
+// skeleton is a step's entry in the status before anything is done. NotStarted is there, and zero, where an empty
+// starting point means that the event has not happened; the receipt's number goes there then.
+func skeleton(step plan.Step) retentionv1.RunDataset {
+	ds := retentionv1.RunDataset{
+		Name: retentionv1.DatasetName(step.Dataset), Rule: step.Rule,
+		Action: retentionv1.Action(step.Action), Cutoff: metav1.NewMicroTime(step.Cutoff),
+	}
+	if step.Start.Event {
+		ds.NotStarted = ptr.To(int64(0))
+	}
+	return ds
+}
+
+// isProblem says whether a person has to change something for an excluded dataset or rule.
+func isProblem(x retentionv1.RunExclusion) bool {
+	return plan.Exclusion{Reason: plan.ExclusionReason(x.Reason)}.Problem() && !slices.Contains(perDatastore, plan.NoteCode(x.Reason))
+}
+
+// perDatastore are the notes that are a problem only if they stand at every datastore of a run: a rule need not find
+// something everywhere, but somewhere.
+var perDatastore = []plan.NoteCode{plan.RuleMatchesNothing, plan.NameMatchesNothing}
+
+// problemOf returns the first thing that a person has to change for the run to be what the policy means, if any.
+func problemOf(run *retentionv1.Run) (string, bool) {
+	everywhere := map[retentionv1.RunExclusion]int{}
+	for i := range run.Datastores {
+		d := &run.Datastores[i]
+		for _, x := range d.Excluded {
+			if isProblem(x) {
+				return fmt.Sprintf("Datastore %s, dataset %s, rule %s: %s", d.Name, x.Name, x.Rule, x.Message), true
+			}
+			if slices.Contains(perDatastore, plan.NoteCode(x.Reason)) {
+				if everywhere[x]++; everywhere[x] == len(run.Datastores) {
+					return fmt.Sprintf("Rule %s: %s", x.Rule, x.Message), true
+				}
+			}
+		}
+	}
+	return "", false
+}
+
+// selects says whether a policy's selector matches labels. One that cannot be read selects nothing: its own controller
+// says so, and what it would retain is not known.
+func selects(p *retentionv1.RetentionPolicy, set map[string]string) bool {
+	selector, err := metav1.LabelSelectorAsSelector(p.Spec.DatastoreSelector.AsLabelSelector())
+	return err == nil && !selector.Empty() && selector.Matches(labels.Set(set))
+}

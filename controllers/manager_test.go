@@ -49,8 +49,9 @@ func TestMain(m *testing.M) {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	if err := ManagerCommand().ExecuteContext(ctx); err != nil {
+	err := ManagerCommand().ExecuteContext(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		os.Exit(1)
 	}
@@ -76,7 +77,9 @@ func TestManager(t *testing.T) {
 
 	second := startManager(t, kubeconfig, ns)
 	must(t, first.cmd.Process.Kill())
-	first.wait(t)
+	if err := first.wait(t); err == nil {
+		t.Error("the manager that was killed ended well")
+	}
 	answer(t, srv, job)
 	eventually(t, second, func() (bool, error) { return true, isReady(t, srv, ds) })
 	eventually(t, second, func() (bool, error) { // it tidies up as well
@@ -177,7 +180,7 @@ type process struct {
 func startManager(t *testing.T, kubeconfig, ns string) *process {
 	t.Helper()
 	p := &process{metrics: freeAddress(t), probes: freeAddress(t), log: &lockedBuffer{}, ended: make(chan error, 1)}
-	p.cmd = exec.Command(os.Args[0], "--leader-elect", "--leader-election-namespace="+ns, "--watch-namespace="+ns, //nolint:noctx // ends below
+	p.cmd = exec.Command(os.Args[0], "--leader-elect", "--leader-election-namespace="+ns, "--watch-namespace="+ns,
 		"--metrics-bind-address="+p.metrics, "--health-probe-bind-address="+p.probes)
 	p.cmd.Env = append(os.Environ(), runManager+"=1", "KUBECONFIG="+kubeconfig, purgeImageVariable+"=registry.example/purge:1")
 	p.cmd.Stderr = p.log

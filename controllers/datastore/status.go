@@ -110,7 +110,7 @@ func conclude(ds *retentionv1.Datastore, res result, inputs string, now time.Tim
 	if r := res.receipt; r != nil && r.Identity != "" {
 		observeIdentity(st, r)
 	}
-	if reached.status != metav1.ConditionTrue {
+	if !looked(res.receipt) {
 		for _, c := range []string{retentionv1.ConditionSchemaMatches, retentionv1.ConditionReferencesMapped, retentionv1.ConditionCountsReliable} {
 			status.Set(ds, c, metav1.ConditionUnknown, reached.reason, "The last probe could not look: %s", reached.message)
 		}
@@ -147,27 +147,52 @@ func judgeReachable(ds *retentionv1.Datastore, res result) verdict {
 	switch {
 	case r == nil:
 		return res.failure
-	case r.Probe != nil && (r.Reason == receipt.Succeeded || r.Reason == receipt.Incomplete || r.Reason == receipt.IdentityChanged):
+	case looked(r) && skewed(res):
+		return verdict{metav1.ConditionFalse, string(receipt.ClockSkewed), fmt.Sprintf(
+			"The clocks of the server and of the node differ by %s, and at most %s is allowed: cutoffs could not be trusted",
+			milliseconds(r.SkewMilliseconds).Abs(), milliseconds(res.plan.Limits.MaxClockSkewMilliseconds))}
+	case looked(r):
 		return verdict{metav1.ConditionTrue, retentionv1.ReasonReachable, join(fmt.Sprintf("The server answers (%s)", r.ServerVersion), r.Message)}
 	}
-	said := map[receipt.Reason]string{
-		receipt.SecretIncomplete: fmt.Sprintf("Secret %s is missing or incomplete: it needs the keys host, database (or dbname), username (or user) and password, or uri",
-			secret),
-		receipt.Unreachable:         fmt.Sprintf("The server that Secret %s names does not answer", secret),
-		receipt.AuthenticationFails: fmt.Sprintf("The server refuses the user or the password of Secret %s", secret),
-		receipt.DatabaseNotFound:    fmt.Sprintf("The server has no database of the name in Secret %s", secret),
-		receipt.ClockSkewed:         fmt.Sprintf("The clocks of the server and of the node differ by %d ms: cutoffs cannot be trusted", r.SkewMilliseconds),
-		receipt.VersionNotSupported: fmt.Sprintf("The server's version (%s) is not supported", r.ServerVersion),
-		receipt.PlanRefused:         "The purge image does not understand this manager: they must be of one version",
-		receipt.Interrupted:         "The probe was interrupted",
-		receipt.InternalError:       "The probe failed; its Pod's log says more",
+	switch r.Reason {
+	case receipt.SecretIncomplete:
+		return broken(r, join(fmt.Sprintf("Secret %s is missing or incomplete: it needs the keys host, database (or dbname), username (or user) and password, or uri",
+			secret), r.Message))
+	case receipt.Unreachable:
+		return broken(r, fmt.Sprintf("The server that Secret %s names does not answer", secret))
+	case receipt.AuthenticationFails:
+		return broken(r, fmt.Sprintf("The server refuses the user or the password of Secret %s", secret))
+	case receipt.DatabaseNotFound:
+		return broken(r, fmt.Sprintf("The server has no database of the name in Secret %s", secret))
+	case receipt.VersionNotSupported:
+		return broken(r, join("The server's version is not supported", r.ServerVersion))
+	case receipt.PlanRefused:
+		return broken(r, join("The purge image refuses the plan; it must be of the same version as the manager", r.Message))
+	case receipt.Interrupted:
+		return broken(r, "The probe was interrupted")
+	case receipt.InternalError:
+		return broken(r, join("The probe failed; its Pod's log says more", r.Message))
 	}
-	reason := r.Reason
-	if said[reason] == "" { // it ended before it could say why, or says what a probe cannot mean
-		return verdict{metav1.ConditionFalse, retentionv1.ReasonProbeFailed, join("The probe ended without a result", r.Message)}
-	}
-	return verdict{metav1.ConditionFalse, string(reason), join(said[reason], r.Message)}
+	// It ended before it could say why, or it says what a probe cannot mean.
+	return verdict{metav1.ConditionFalse, retentionv1.ReasonProbeFailed, join("The probe ended without a result", r.Message)}
 }
+
+func broken(r *receipt.Receipt, message string) verdict {
+	return verdict{metav1.ConditionFalse, string(r.Reason), message}
+}
+
+// looked says whether the probe came to an end and tells what it saw.
+func looked(r *receipt.Receipt) bool {
+	return r != nil && r.Probe != nil && (r.Reason == receipt.Succeeded || r.Reason == receipt.Incomplete)
+}
+
+// skewed says whether a purge would be refused for the server's clock. A probe only reports it.
+func skewed(res result) bool {
+	limit := res.plan.Limits.MaxClockSkewMilliseconds
+	return limit > 0 && milliseconds(res.receipt.SkewMilliseconds).Abs() > milliseconds(limit)
+}
+
+func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // observeIdentity pins the identity that the first successful probe sees, and remembers what each later one sees.
 func observeIdentity(st *retentionv1.DatastoreStatus, r *receipt.Receipt) {
@@ -175,7 +200,7 @@ func observeIdentity(st *retentionv1.DatastoreStatus, r *receipt.Receipt) {
 	if r.ServerVersion != "" {
 		st.ServerVersion = status.Truncate(r.ServerVersion, 128)
 	}
-	if st.Identity == "" && r.Probe != nil {
+	if st.Identity == "" && looked(r) {
 		st.Identity = r.Identity
 	}
 }

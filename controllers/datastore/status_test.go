@@ -34,7 +34,7 @@ func accounts() *retentionv1.Datastore {
 }
 
 func planOf() *plan.Plan {
-	return &plan.Plan{Datasets: []plan.Dataset{{Name: "customer", TimestampField: "created_at"}, {Name: "invoice"}}}
+	return &plan.Plan{Limits: plan.DefaultLimits, Datasets: []plan.Dataset{{Name: "customer", TimestampField: "created_at"}, {Name: "invoice"}}}
 }
 
 func healthy(findings ...receipt.Finding) *receipt.Receipt {
@@ -48,8 +48,14 @@ func healthy(findings ...receipt.Finding) *receipt.Receipt {
 	}
 }
 
+func skewedBy(ms int64) *receipt.Receipt {
+	r := healthy()
+	r.SkewMilliseconds = ms
+	return r
+}
+
 func failed(reason receipt.Reason, message string) *receipt.Receipt {
-	return &receipt.Receipt{Version: 1, Phase: receipt.PhaseConnecting, Reason: reason, Message: message, SkewMilliseconds: 90_000, ServerVersion: "9.6"}
+	return &receipt.Receipt{Version: 1, Phase: receipt.PhaseConnecting, Reason: reason, Message: message, ServerVersion: "9.6"}
 }
 
 // brief renders conditions as Type: Status/Reason.
@@ -82,12 +88,17 @@ func TestConclude(t *testing.T) {
 			receipt: failed(receipt.SecretIncomplete, "key password is missing"),
 			want:    unreachable("SecretIncomplete"), message: ": key password is missing",
 		},
-		"authentication":      {receipt: failed(receipt.AuthenticationFails, ""), want: unreachable("AuthenticationFailed"), message: "accounts-app"},
-		"unreachable":         {receipt: failed(receipt.Unreachable, "connection refused"), want: unreachable("Unreachable"), message: "connection refused"},
-		"database not found":  {receipt: failed(receipt.DatabaseNotFound, ""), want: unreachable("DatabaseNotFound"), message: "no database"},
-		"clock skewed":        {receipt: failed(receipt.ClockSkewed, ""), want: unreachable("ClockSkewed"), message: "90000 ms"},
+		"authentication":     {receipt: failed(receipt.AuthenticationFails, ""), want: unreachable("AuthenticationFailed"), message: "accounts-app"},
+		"unreachable":        {receipt: failed(receipt.Unreachable, ""), want: unreachable("Unreachable"), message: "Secret accounts-app names"},
+		"database not found": {receipt: failed(receipt.DatabaseNotFound, ""), want: unreachable("DatabaseNotFound"), message: "no database"},
+		"clock skewed": {
+			receipt: skewedBy(-31_000),
+			want:    map[string]string{"Ready": "False/ClockSkewed", "Reachable": "False/ClockSkewed", "Reconciling": "True/ProgressingWithRetry"},
+			message: "differ by 31s, and at most 30s",
+		},
+		"clock a little off":  {receipt: skewedBy(30_000)},
 		"version":             {receipt: failed(receipt.VersionNotSupported, ""), want: unreachable("VersionNotSupported"), message: "9.6"},
-		"plan refused":        {receipt: failed(receipt.PlanRefused, ""), want: unreachable("PlanRefused"), message: "one version"},
+		"plan refused":        {receipt: failed(receipt.PlanRefused, ""), want: unreachable("PlanRefused"), message: "same version"},
 		"interrupted":         {receipt: failed(receipt.Interrupted, ""), want: unreachable("Interrupted"), message: "interrupted"},
 		"internal":            {receipt: failed(receipt.InternalError, ""), want: unreachable("InternalError"), message: "log"},
 		"killed while it ran": {receipt: failed("", ""), want: unreachable("ProbeFailed"), message: "without a result"},
@@ -302,7 +313,7 @@ func TestIdentity(t *testing.T) {
 func TestFirstIdentityIsPinnedByASuccessOnly(t *testing.T) {
 	ds := accounts()
 	declare(ds)
-	half := failed(receipt.ClockSkewed, "")
+	half := failed(receipt.VersionNotSupported, "")
 	half.Identity = "server-x"
 	conclude(ds, result{plan: planOf(), receipt: half}, "inputs", noon)
 	if ds.Status.Identity != "" || ds.Status.ObservedIdentity != "server-x" {

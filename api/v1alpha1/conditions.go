@@ -81,8 +81,6 @@ const (
 const (
 	// ReasonNoDatastores says that the selector matches no Datastore.
 	ReasonNoDatastores = "NoDatastores"
-	// ReasonTooManyDatastores says that the selector matches more Datastores than one policy may have.
-	ReasonTooManyDatastores = "TooManyDatastores"
 	// ReasonNeverRun says that no run has ended yet.
 	ReasonNeverRun = "NeverRun"
 	// ReasonRunSucceeded says that the latest run did all it should.

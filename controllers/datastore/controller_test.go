@@ -269,6 +269,42 @@ func TestPodThatCannotStart(t *testing.T) {
 	w.expectNothingLeft()
 }
 
+// TestImageIsReplaced: a manager that is told the right image does not wait for a Pod that cannot get the wrong one, and
+// leaves alone a Pod that can.
+func TestImageIsReplaced(t *testing.T) {
+	w := newWorld(t)
+	w.pass()
+	wrong := w.job()
+	pod := w.startPod(wrong)
+	r := w.reconciler()
+	r.Image = "registry.example/purge:2"
+	pass := func() {
+		t.Helper()
+		for range 2 {
+			if _, err := r.Reconcile(t.Context(), w.request()); err != nil {
+				t.Fatal(err)
+			}
+			w.check()
+		}
+	}
+	pass()
+	if w.job().UID != wrong.UID {
+		t.Fatal("a Job that may well work was replaced")
+	}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
+		Name: purgejob.ContainerName, Image: "i", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull"}},
+	}}
+	w.must(w.client.Status().Update(t.Context(), pod))
+	pass()
+	right := w.job()
+	if right.UID == wrong.UID || right.Spec.Template.Spec.Containers[0].Image != r.Image {
+		t.Fatalf("the image is still %s", right.Spec.Template.Spec.Containers[0].Image)
+	}
+	w.answer(right, healthy())
+	w.pass()
+	w.expect(map[string]string{"Ready": "True/Ready"})
+}
+
 func TestGarbageForAReceipt(t *testing.T) {
 	for name, message := range map[string]string{
 		"nothing":      "",
@@ -324,6 +360,7 @@ func TestForeignJobIsNotAdopted(t *testing.T) {
 
 	w.pass()
 	w.expect(map[string]string{"Ready": "False/ProbeCannotStart", "Reachable": "Unknown/NotProbed", "Reconciling": "True/ProbeCannotStart"})
+	w.clock.SetTime(w.clock.Now().Add(time.Hour))
 	w.pass()
 	if got := w.job(); got.UID != foreign.UID || !got.DeletionTimestamp.IsZero() {
 		t.Fatal("the foreign Job was touched")
@@ -345,6 +382,11 @@ func TestJobOfAnotherVersion(t *testing.T) {
 	w.must(w.client.Update(t.Context(), old))
 	w.must(w.client.Delete(t.Context(), old, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 	w.must(w.client.Create(t.Context(), changed))
+	w.pass()
+	if w.job().UID != changed.UID {
+		t.Error("the Job was replaced at once; two versions would take turns")
+	}
+	w.clock.SetTime(w.clock.Now().Add(foreignGrace + time.Minute))
 	w.pass()
 	w.expectNothingLeft()
 	w.probe(healthy())

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +25,10 @@ import (
 // probeDeadlineSeconds bounds a probe. A database may need long to find its oldest record, and a node to get the image.
 const probeDeadlineSeconds = 60 * 60
 
+// foreignGrace is how long a Job that another version of this program has made may go on: two managers of two versions
+// must not take turns.
+const foreignGrace = 2 * time.Minute
+
 // probe makes the Job of the probe that is due, or looks after it, or takes in its result.
 func (r *Reconciler) probe(ctx context.Context, s *scope, why trigger) error {
 	in, err := s.input(r.Image)
@@ -32,9 +37,12 @@ func (r *Reconciler) probe(ctx context.Context, s *scope, why trigger) error {
 	}
 	s.keep = in.Name
 	job, err := r.ensure(ctx, in)
+	var foreign *foreignError
 	switch {
-	case errors.Is(err, purgejob.ErrForeign):
-		s.keep = "" // what is ours after all, from an older version of this program, goes; what is not ours stays
+	case errors.As(err, &foreign):
+		if s.now.Sub(foreign.created) > foreignGrace {
+			s.keep = "" // what is ours after all, from another version of this program, goes; what is not ours stays
+		}
 		underWay(s.ds, "", why, cannot("%s; delete it", err))
 		s.again(pollInterval)
 		return nil
@@ -62,7 +70,7 @@ func (r *Reconciler) probe(ctx context.Context, s *scope, why trigger) error {
 		s.again(next.Sub(s.now))
 		return nil
 	}
-	if !job.DeletionTimestamp.IsZero() { // somebody has deleted it before its end: let it go, and make it again
+	if !job.DeletionTimestamp.IsZero() || outmoded(job, own, r.Image) { // let it go, and make it again
 		s.keep = ""
 		s.again(immediately)
 	}
@@ -103,13 +111,13 @@ func (s *scope) input(image string) (input, error) {
 }
 
 // ensure returns the probe's Job, which it makes if it is not there. The ConfigMap comes first: the Job's Pod mounts it.
-// The error wraps purgejob.ErrForeign if something that is not ours has the name.
+// The error is a *foreignError if something that is not ours has the name.
 func (r *Reconciler) ensure(ctx context.Context, in input) (*batchv1.Job, error) {
 	key := client.ObjectKey{Namespace: in.Namespace, Name: in.Name}
 	job := &batchv1.Job{}
 	err := r.Live.Get(ctx, key, job)
 	if err == nil {
-		return job, purgejob.Ours(job, in.Input)
+		return job, foreign(job, purgejob.Ours(job, in.Input))
 	}
 	if !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("reading the probe's Job: %w", err)
@@ -121,7 +129,7 @@ func (r *Reconciler) ensure(ctx context.Context, in input) (*batchv1.Job, error)
 	configMap := &corev1.ConfigMap{}
 	switch err := r.Live.Get(ctx, key, configMap); {
 	case err == nil:
-		if err := purgejob.OursPlan(configMap, in.Input); err != nil {
+		if err := foreign(configMap, purgejob.OursPlan(configMap, in.Input)); err != nil {
 			return nil, err
 		}
 	case !apierrors.IsNotFound(err):
@@ -135,6 +143,26 @@ func (r *Reconciler) ensure(ctx context.Context, in input) (*batchv1.Job, error)
 		return nil, fmt.Errorf("creating the probe's Job: %w", err)
 	}
 	return objects.Job, nil
+}
+
+// foreignError says that an object which is not what we would make has its name.
+type foreignError struct {
+	error
+
+	created time.Time
+}
+
+func foreign(obj client.Object, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &foreignError{err, obj.GetCreationTimestamp().Time}
+}
+
+// outmoded says whether a Job is stuck with another image than ours, as one that was made before somebody put the image
+// right. One that is not stuck goes on: two managers with images of their own must not take turns.
+func outmoded(job *batchv1.Job, pods []corev1.Pod, image string) bool {
+	return cannotStart(pods) != verdict{} && job.Spec.Template.Spec.Containers[0].Image != image
 }
 
 // lastReceipt is the one of the latest attempt that left any.

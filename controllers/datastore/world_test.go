@@ -46,7 +46,7 @@ func newWorld(t *testing.T) *world {
 	srv := apiserver.Get(t)
 	w := &world{
 		t: t, client: srv.Client, ns: srv.Namespace(t),
-		clock:  clocktesting.NewFakePassiveClock(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)),
+		clock:  clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)),
 		events: events.NewFakeRecorder(1000),
 	}
 	ds := accounts()

@@ -50,7 +50,7 @@ identity: postgresql/7301234567890123456/shop
 datasetCount: 2
 records: 1234567
 oldestRecordTime: "2000-01-01T00:00:00Z"
-activeRun: {name: shop-29300000, policy: shop, policyUID: u, acquiredTime: "2026-01-01T03:00:00Z"}
+activeRun: {name: shop-20260101030000, policy: shop, policyUID: u, acquiredTime: "2026-01-01T03:00:00Z"}
 conditions:
 - {type: Reachable, status: "True", reason: Reachable, message: The server answers, lastTransitionTime: "2026-01-01T03:00:00Z"}
 - {type: Ready, status: "False", reason: TableMissing, message: Table x is missing, lastTransitionTime: "2026-01-01T03:00:00Z"}`)
@@ -60,7 +60,7 @@ mode: Enforce
 selectedDatastores: 1
 nextScheduleTime: "2026-01-02T03:00:00Z"
 lastRun:
-  name: shop-29300000
+  name: shop-20260101030000
   trigger: Schedule
   slot: "2000-01-01T03:00:00Z"
   mode: Enforce
@@ -80,10 +80,10 @@ conditions:
 	}{
 		"Datastores": {[]string{"get", "dstore"},
 			"NAME|ENGINE|VERSION|DATASETS|RECORDS|OLDEST|ACTIVE RUN|READY|REASON|AGE\n" +
-				"shop|postgresql|17.2|2|1234567|-|shop-29300000|False|TableMissing|-"},
+				"shop|postgresql|17.2|2|1234567|-|shop-20260101030000|False|TableMissing|-"},
 		"wide Datastores": {[]string{"get", "datastores", "-o", "wide"},
 			"NAME|ENGINE|VERSION|DATASETS|RECORDS|OLDEST|ACTIVE RUN|READY|REASON|MESSAGE|IDENTITY|AGE\n" +
-				"shop|postgresql|17.2|2|1234567|-|shop-29300000|False|TableMissing|Table x is missing|postgresql/7301234567890123456/shop|-"},
+				"shop|postgresql|17.2|2|1234567|-|shop-20260101030000|False|TableMissing|Table x is missing|postgresql/7301234567890123456/shop|-"},
 		"RetentionPolicies": {[]string{"get", "retpol"},
 			"NAME|SCHEDULE|MODE|DATASTORES|LAST RUN|OUTCOME|MATCHED|DELETED|ANONYMIZED|REMAINING|COMPLIANT|READY|AGE\n" +
 				"shop|0 3 * * *|Enforce|1|-|Incomplete|20|12|3|5|False|False|-"},
@@ -156,6 +156,37 @@ func setStatus(t *testing.T, namespace, kind, status string) {
 	}
 	if err := apiserver.Get(t).Client.Status().Patch(t.Context(), obj, client.RawPatch("application/merge-patch+json", body)); err != nil {
 		t.Fatal(complaints(err))
+	}
+}
+
+// What a person sees who applies a file with mistakes: all of them at once, except that an unknown field comes first.
+func TestKubectlApplyOfMistakes(t *testing.T) {
+	srv := apiserver.Get(t)
+	for name, c := range map[string]struct {
+		patch string
+		want  []string
+	}{
+		"unknown field": {`spec: {rules: [{name: a, startFrom: closed_at}]}`, []string{`unknown field "spec.rules[0].startFrom"`}},
+		"several mistakes": {`spec: {schedule: "61 3 * * 7", timeZone: Europe/Berln, rules: [{name: a, deleteAfter: 90d}]}`, []string{
+			"* spec.schedule: Invalid value: \"61 3 * * 7\": the first field of schedule is the minute: 0 to 59, or *",
+			"* spec.schedule: Invalid value: \"61 3 * * 7\": the fifth field of schedule is the day of the week: 0 (Sunday) to 6, SUN to SAT, or *",
+			"unknown time zone Europe/Berln",
+			"* spec.rules[0]: Invalid value: say what the rule covers: set datasets, or dataClasses",
+			"* spec.rules[0].deleteAfter: Invalid value: \"90d\": " + badPeriod,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body, err := object(t, leastRetentionPolicy, c.patch).MarshalJSON()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = srv.Kubectl(t, string(body), "apply", "-n", srv.Namespace(t), "-f", "-")
+			for _, want := range c.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in: %v", want, err)
+				}
+			}
+		})
 	}
 }
 

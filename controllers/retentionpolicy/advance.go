@@ -137,6 +137,11 @@ func settle(d *retentionv1.RunDatastore, c *compiled) error {
 			"The policy or the datastore has changed since the plan was approved; ask for a new run")
 		return nil
 	}
+	if len(c.datasets) > maxEntries {
+		finish(d, retentionv1.OutcomeFailed, reasonPlanTooLarge,
+			fmt.Sprintf("The policy has %d steps in this datastore, and at most %d can be accounted for: use several policies", len(c.datasets), maxEntries))
+		return nil
+	}
 	d.PlanDigest, d.Datasets = c.digest, c.datasets
 	if len(c.plan.Steps) == 0 {
 		outcome := retentionv1.OutcomeSucceeded

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -44,7 +43,7 @@ func (r *Reconciler) compile(ctx context.Context, s *scope, ds *retentionv1.Data
 	}
 	in.Policy.Mode = plan.Mode(s.run().Mode)
 	for i := range list.Items {
-		if p := &list.Items[i]; p.UID != s.policy.UID && selects(p, ds.Labels) {
+		if p := &list.Items[i]; p.UID != s.policy.UID && planinput.Selects(p, ds.Labels) {
 			in.Others = append(in.Others, planinput.Policy(p))
 		}
 	}
@@ -70,7 +69,20 @@ func (r *Reconciler) compile(ctx context.Context, s *scope, ds *retentionv1.Data
 			})
 		}
 	}
+	// The status has room for so many; what a person has to change comes first.
+	slices.SortStableFunc(c.excluded, func(a, b retentionv1.RunExclusion) int { return rank(a) - rank(b) })
+	c.excluded = c.excluded[:min(len(c.excluded), maxEntries)]
 	return c, nil
+}
+
+// maxEntries is how many datasets and exclusions a status lists for one datastore.
+const maxEntries = 128
+
+func rank(x retentionv1.RunExclusion) int {
+	if isProblem(x) {
+		return 0
+	}
+	return 1
 }
 
 // skeleton is a step's entry in the status before anything is done. NotStarted is there, and zero, where an empty
@@ -112,11 +124,4 @@ func problemOf(run *retentionv1.Run) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// selects says whether a policy's selector matches labels. One that cannot be read selects nothing: its own controller
-// says so, and what it would retain is not known.
-func selects(p *retentionv1.RetentionPolicy, set map[string]string) bool {
-	selector, err := metav1.LabelSelectorAsSelector(p.Spec.DatastoreSelector.AsLabelSelector())
-	return err == nil && !selector.Empty() && selector.Matches(labels.Set(set))
 }

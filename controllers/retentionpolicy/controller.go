@@ -21,6 +21,7 @@ import (
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/controllers/internal/metrics"
+	"dataretention.dev/retention-operator/controllers/internal/planinput"
 	"dataretention.dev/retention-operator/controllers/internal/status"
 )
 
@@ -97,6 +98,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{RequeueAfter: immediately}, nil
 	}
 	judge(s, err)
+	status.Stamp(policy, before.Status.Conditions, s.now)
 	if _, patchErr := patcher.Patch(ctx); patchErr != nil {
 		return ctrl.Result{}, errors.Join(err, patchErr) // whatever was decided is decided again from what is stored
 	}
@@ -170,7 +172,7 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 		s.again(next.Sub(s.now))
 	}
 	if decision.run == nil {
-		if s.policy.Annotations[retentionv1.AnnotationRequestedAt] != st.LastHandledRequest && len(s.datastores) > 0 {
+		if requestOf(s.policy) != st.LastHandledRequest && len(s.datastores) > 0 {
 			s.again(time.Second) // a request in the second of the last run waits for the next
 		}
 		return nil
@@ -220,7 +222,7 @@ func (r *Reconciler) requestsFor(ctx context.Context, obj client.Object) []ctrl.
 	var requests []ctrl.Request
 	for i := range list.Items {
 		p := &list.Items[i]
-		if selects(p, obj.GetLabels()) || (p.Status.ActiveRun != nil && findDatastore(p.Status.ActiveRun, obj.GetName()) != nil) {
+		if planinput.Selects(p, obj.GetLabels()) || (p.Status.ActiveRun != nil && findDatastore(p.Status.ActiveRun, obj.GetName()) != nil) {
 			requests = append(requests, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: p.Namespace, Name: p.Name}})
 		}
 	}

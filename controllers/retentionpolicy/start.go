@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/status"
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/schedule"
 )
@@ -29,17 +30,17 @@ type start struct {
 // starts one for this second, the schedule one for its latest slot. No run starts while one is active, or without a
 // Datastore to work on; a slot is then not used up.
 func decideStart(policy *retentionv1.RetentionPolicy, t timing, datastores []retentionv1.Datastore, now time.Time) start {
-	status := &policy.Status
-	s := start{request: status.LastHandledRequest}
+	st := &policy.Status
+	s := start{request: st.LastHandledRequest}
 	s.due = schedule.Due(schedule.Input{
 		Schedule:         t.schedule,
 		Now:              now,
 		Created:          policy.CreationTimestamp.Time,
-		LastScheduleTime: latest(status.LastScheduleTime, status.LastMissedTime),
+		LastScheduleTime: latest(st.LastScheduleTime, st.LastMissedTime),
 		StartingDeadline: t.deadline,
 		Suspend:          policy.Spec.IsSuspended(),
 	})
-	if status.ActiveRun != nil || len(datastores) == 0 {
+	if st.ActiveRun != nil || len(datastores) == 0 {
 		return s
 	}
 	if run := approvedRun(policy, now); run != nil {
@@ -50,15 +51,20 @@ func decideStart(policy *retentionv1.RetentionPolicy, t timing, datastores []ret
 		s.run = newRun(policy, retentionv1.TriggerSchedule, *s.due.Slot, now, datastores)
 		return s
 	}
-	if request := policy.Annotations[retentionv1.AnnotationRequestedAt]; request != "" && request != status.LastHandledRequest {
+	if request := requestOf(policy); request != "" && request != st.LastHandledRequest {
 		slot := now.UTC().Truncate(time.Second)
-		if status.LastRun != nil && !slot.After(status.LastRun.Slot.Time) {
+		if st.LastRun != nil && !slot.After(st.LastRun.Slot.Time) {
 			return s // one run per second: its name is made from it
 		}
 		s.run = newRun(policy, retentionv1.TriggerRequest, slot, now, datastores)
 		s.request = request
 	}
 	return s
+}
+
+// requestOf returns the value of the annotation that asks for a run, cut to what the status can hold.
+func requestOf(policy *retentionv1.RetentionPolicy) string {
+	return status.Truncate(policy.Annotations[retentionv1.AnnotationRequestedAt], 256)
 }
 
 func newRun(policy *retentionv1.RetentionPolicy, trigger retentionv1.Trigger, slot, now time.Time, datastores []retentionv1.Datastore) *retentionv1.Run {

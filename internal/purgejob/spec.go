@@ -21,7 +21,7 @@ const (
 	// gracePeriodSeconds is longer than a batch's statement and lock timeouts, so that a batch can end.
 	gracePeriodSeconds int64 = 90
 	purgeBackoffLimit  int32 = 6
-	probeBackoffLimit  int32 = 2
+	probeBackoffLimit  int32 = 0 // the controller probes again, and tells why sooner
 )
 
 func (in Input) jobSpec() batchv1.JobSpec {

@@ -9,9 +9,9 @@ import (
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 )
 
-// Selects says whether the policy's selector matches a Datastore's labels. A selector that is empty or cannot be read
-// selects nothing: the policy's own controller says so.
+// Selects says whether a policy's selector matches a Datastore's labels. One that cannot be read, or is empty, may mean
+// them: what such a policy retains is retained. It deletes nothing itself, as its own controller refuses it.
 func Selects(p *retentionv1.RetentionPolicy, datastore map[string]string) bool {
 	selector, err := metav1.LabelSelectorAsSelector(p.Spec.DatastoreSelector.AsLabelSelector())
-	return err == nil && !selector.Empty() && selector.Matches(labels.Set(datastore))
+	return err != nil || selector.Empty() || selector.Matches(labels.Set(datastore))
 }

@@ -90,7 +90,37 @@ func start() (_ *Server, err error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
+	if shareWith.network != "" {
+		if err := s.admit(shareWith.network); err != nil {
+			return nil, err
+		}
+	}
 	return s, s.launch()
+}
+
+// shareWith is what Share was told.
+var shareWith struct{ address, network string }
+
+// Share makes the server listen on a further address as well, and let the clients of a network in: the Pods of a cluster
+// on this machine. It has to be called before the first Get.
+func Share(address, network string) { shareWith.address, shareWith.network = address, network }
+
+// admit lets the clients of a network in, with their passwords.
+func (s *Server) admit(network string) error {
+	f, err := os.OpenFile(filepath.Join(s.data(), "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "host all all %s scram-sha-256\n", network)
+	return errors.Join(err, f.Close())
+}
+
+// addresses are what the server listens on.
+func addresses() string {
+	if shareWith.address != "" {
+		return "127.0.0.1," + shareWith.address
+	}
+	return "127.0.0.1"
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
@@ -129,7 +159,7 @@ func (s *Server) launch() error {
 }
 
 func (s *Server) launchOnce(who *syscall.Credential) error {
-	cmd := s.command(who, "postgres", "-D", s.data(), "-c", "listen_addresses=127.0.0.1", "-c", "port="+strconv.Itoa(s.Port),
+	cmd := s.command(who, "postgres", "-D", s.data(), "-c", "listen_addresses="+addresses(), "-c", "port="+strconv.Itoa(s.Port),
 		"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "full_page_writes=off",
 		"-c", "max_wal_size=4GB", "-c", "max_connections=50", "-c", "shared_buffers=64MB", "-c", "autovacuum=off")
 	log, err := os.Create(s.log())

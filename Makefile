@@ -52,6 +52,11 @@ help: ## List the targets.
 demo: ## Show expired personal data disappear, and the proof of it.
 	hack/demo/demo.sh
 
+.PHONY: demo-down
+demo-down: ## Remove what the demo left: its PostgreSQL, and the local cluster.
+	hack/demo/demo.sh down
+	$(CLUSTER) down
+
 .PHONY: test
 test: ## Run all tests against a real Kubernetes and a real PostgreSQL, which it sets up and removes.
 	hack/tools/test.sh unit api e2e cluster

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dataretention.dev/retention-operator/controllers"
+	"dataretention.dev/retention-operator/internal/purge"
 )
 
 // version is set at link time.
@@ -29,6 +31,10 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := newCommand().ExecuteContext(ctx); err != nil {
+		var exit *purge.ExitError
+		if errors.As(err, &exit) {
+			return exit.Code
+		}
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		return 1
 	}
@@ -42,7 +48,7 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(controllers.ManagerCommand(), versionCommand())
+	root.AddCommand(controllers.ManagerCommand(), purge.Command(), versionCommand())
 	return root
 }
 

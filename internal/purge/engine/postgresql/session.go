@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package postgresql
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"dataretention.dev/retention-operator/internal/purge/engine"
+	"dataretention.dev/retention-operator/internal/receipt"
+)
+
+const (
+	// connectFor is how long the first connection is tried, probeFor that of a probe, reconnectFor how long a lost one is.
+	connectFor   = 60 * time.Second
+	probeFor     = 10 * time.Second
+	reconnectFor = 5 * time.Minute
+	// attemptsPerBatch is how often a batch that deadlocks, cannot be serialized or waits too long for a lock is tried.
+	attemptsPerBatch = 8
+	lockFor          = 30 * time.Second
+)
+
+// session is one connection at a time to one database.
+type session struct {
+	in     engine.Input
+	config *pgx.ConnConfig
+	conn   *pgx.Conn
+	// identity is what the server said first; every later connection must say the same.
+	identity string
+	locked   bool
+}
+
+// batch runs do in a transaction and commits it. It tells progress before and after the commit. What is known to be
+// curable by waiting is tried again: deadlocks, serialization failures, lock timeouts, a lost connection. When the
+// connection is lost during the commit, the server is asked how the transaction ended, so that the count stays exact.
+// do returns the number of records that it changed; with zero, nothing is told.
+func (s *session) batch(ctx context.Context, progress engine.Progress, do func(context.Context, pgx.Tx) (int64, error)) (int64, error) {
+	for attempt := 1; ; attempt++ {
+		n, err := s.try(ctx, progress, do)
+		if err == nil {
+			return n, nil
+		}
+		sanitized := sanitize(err)
+		if !sanitized.Transient || attempt == attemptsPerBatch || ctx.Err() != nil {
+			return 0, sanitized
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return 0, sanitized
+		}
+	}
+}
+
+// try is one attempt at a batch.
+func (s *session) try(ctx context.Context, progress engine.Progress, do func(context.Context, pgx.Tx) (int64, error)) (int64, error) {
+	if err := s.ensure(ctx); err != nil {
+		return 0, err
+	}
+	tx, err := s.conn.Begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n, err := do(ctx, tx)
+	if err != nil || n == 0 {
+		return 0, errors.Join(err, ignoreClosed(tx.Rollback(context.WithoutCancel(ctx))))
+	}
+	var xid string
+	if err := tx.QueryRow(ctx, "SELECT pg_current_xact_id()::text").Scan(&xid); err != nil {
+		return 0, errors.Join(err, ignoreClosed(tx.Rollback(context.WithoutCancel(ctx))))
+	}
+	progress.InFlight(n)
+	// A stop must not tear a commit apart: it is on its way, and takes no time.
+	if err := tx.Commit(context.WithoutCancel(ctx)); err != nil {
+		committed, askErr := s.outcome(context.WithoutCancel(ctx), xid, err)
+		switch {
+		case askErr != nil:
+			return 0, &engine.Error{Reason: engine.ReasonOf(askErr)} // in doubt: the receipt keeps the batch in flight
+		case !committed:
+			progress.RolledBack()
+			return 0, err
+		}
+	}
+	progress.Committed(n, 0)
+	return n, nil
+}
+
+// outcome asks the server how a transaction ended whose commit returned an error.
+func (s *session) outcome(ctx context.Context, xid string, commitErr error) (committed bool, err error) {
+	if isServerError(commitErr) {
+		return false, nil // the server itself refused the commit
+	}
+	s.drop()
+	deadline := time.Now().Add(reconnectFor)
+	for attempt := 1; ; attempt++ {
+		var status *string
+		err := s.ensure(ctx)
+		if err == nil {
+			err = s.conn.QueryRow(ctx, "SELECT pg_xact_status($1::text::xid8)", xid).Scan(&status)
+		}
+		switch {
+		case err == nil && status != nil && *status == "committed":
+			return true, nil
+		case err == nil && status != nil && *status == "aborted":
+			return false, nil
+		case err == nil && status == nil: // too old to be known: it cannot be, but then it is not known
+			return false, engine.Fail(receipt.Unreachable, "")
+		case err != nil && !sanitize(err).Transient, time.Now().After(deadline):
+			return false, sanitize(err)
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return false, sanitize(err)
+		}
+	}
+}
+
+// read runs do on the connection outside a transaction, and again on a new one if it is lost. do must change nothing.
+func (s *session) read(ctx context.Context, do func(context.Context, *pgx.Conn) error) error {
+	for attempt := 1; ; attempt++ {
+		err := s.ensure(ctx)
+		if err == nil {
+			err = do(ctx, s.conn)
+		}
+		if err == nil {
+			return nil
+		}
+		sanitized := sanitize(err)
+		if !sanitized.Transient || attempt == attemptsPerBatch || ctx.Err() != nil {
+			return sanitized
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return sanitized
+		}
+	}
+}
+
+// scan is read with the scan timeout in place of the statement timeout: for statements that read a whole table.
+func (s *session) scan(ctx context.Context, do func(context.Context, pgx.Tx) error) error {
+	return s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		tx, err := conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+		timeout := milliseconds(s.in.Plan.Limits.ScanTimeoutMilliseconds)
+		if _, err := tx.Exec(ctx, "SELECT set_config('statement_timeout', $1, true)", timeout); err != nil {
+			return err
+		}
+		return do(ctx, tx)
+	})
+}
+
+// drop gives up a connection that no longer works.
+func (s *session) drop() {
+	if s.conn != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = s.conn.Close(ctx)
+		s.conn = nil
+	}
+}
+
+// Close gives the lock back with the connection.
+func (s *session) Close() { s.drop() }
+
+// pause waits before another attempt: longer each time, never the same for two processes that got in each other's way.
+func pause(ctx context.Context, attempt int) error {
+	wait := min(50*time.Millisecond<<min(attempt, 10), 5*time.Second)
+	wait = wait/2 + rand.N(wait) //nolint:gosec // jitter needs no secrecy
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(wait):
+		return nil
+	}
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, pgx.ErrTxClosed) {
+		return nil
+	}
+	return err
+}

@@ -208,8 +208,8 @@ func (t *table) loadColumns(ctx context.Context, conn *pgx.Conn) error {
 func (t *table) loadLeaves(ctx context.Context, conn *pgx.Conn) error {
 	rows, err := conn.Query(ctx, treeOf+`
 		SELECT c.oid, n.nspname, c.relname, c.relkind = 'f',
-		       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'DELETE'),
-		       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'UPDATE'),
+		       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'DELETE') AND NOT row_security_active(c.oid),
+		       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'UPDATE') AND NOT row_security_active(c.oid),
 		       c.relpages::bigint, c.reltuples::float8, ARRAY(
 			SELECT DISTINCT a.attname::text
 			FROM pg_catalog.pg_index i

@@ -47,13 +47,19 @@ func (s *session) Prepare(ctx context.Context, index int) (engine.Step, error) {
 func (s *session) plannable(ctx context.Context, step plan.Step, t *table, due predicate) error {
 	return s.scan(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		sql, a := countSQL(t, due)
-		_, err := tx.Exec(ctx, "EXPLAIN "+sql, a...)
+		err := explain(ctx, tx, sql, a)
 		var server *pgconn.PgError
 		if errors.As(err, &server) && server.Code == "42883" { // undefined_function: a reference of one type, a key of another
 			return &engine.Error{Reason: receipt.TypeNotSupported, Object: step.Path, Code: server.Code}
 		}
 		return err
 	})
+}
+
+// explain asks the server to plan a statement, so that one that cannot be run fails before anything is changed.
+func explain(ctx context.Context, tx pgx.Tx, sql string, a arguments) error {
+	_, err := tx.Exec(ctx, "EXPLAIN "+sql, a...)
+	return err
 }
 
 // deleteStep deletes the due records of one table.
@@ -102,6 +108,13 @@ func (st *deleteStep) refresh(ctx context.Context) error {
 // Count counts in one scan. Every record is in at most one of Matched, Retained, Undated and Invalid.
 func (st *deleteStep) Count(ctx context.Context) (engine.Counts, error) {
 	counts, err := st.s.count(ctx, st.table, st.due)
+	if err == nil {
+		err = st.forBegun(ctx, func(t *table) error {
+			more, err := st.s.count(ctx, t, st.due)
+			counts = plus(counts, more)
+			return err
+		})
+	}
 	st.counts = counts
 	return counts, err
 }

@@ -23,6 +23,13 @@ func (st *deleteStep) Verify(ctx context.Context) (engine.Leftover, error) {
 		return engine.Leftover{}, err
 	}
 	left, err := st.s.leftover(ctx, st.table, st.due, st.keys)
+	if err == nil {
+		err = st.forBegun(ctx, func(t *table) error {
+			more, err := st.s.leftover(ctx, t, st.due, nil) // nothing can refer to it
+			left.Remaining, left.Oldest = left.Remaining+more.Remaining, older(left.Oldest, more.Oldest)
+			return err
+		})
+	}
 	if left.Remaining > left.Blocked && len(st.table.deleteTriggers)+len(st.table.deleteRules) > 0 {
 		left.Reason = receipt.TriggerBlocks
 	}

@@ -181,6 +181,7 @@ func (s *session) lockAndCount(ctx context.Context, tx pgx.Tx, st *deleteStep, p
 // whole tells progress that what is committed is a partition.
 type whole struct{ engine.Progress }
 
+// Committed tells of one partition.
 func (w whole) Committed(n int64, _ int32) { w.Progress.Committed(n, 1) }
 
 // empty deletes the due records of one table without asking what else could be done.

@@ -105,13 +105,12 @@ func (s *session) begunPartitions(ctx context.Context, t *table) ([]partition, e
 		var p partition
 		var text, parentSchema, parentRelation string
 		_, err = pgx.ForEachRow(rows, []any{&p.oid, &p.schema, &p.relation, &text, &p.parent, &parentSchema, &parentRelation}, func() error {
-			p.mark = mark{}
-			if json.Unmarshal([]byte(strings.TrimPrefix(text, markPrefix)), &p.mark) != nil || p.mark.Parent != p.parent {
-				return nil // not written by us
-			}
 			p.name = pgx.Identifier{p.schema, p.relation}.Sanitize()
 			p.parentName = pgx.Identifier{parentSchema, parentRelation}.Sanitize()
-			found = append(found, p)
+			if m, ok := readMark(text); ok && m.Parent == p.parent {
+				p.mark = m
+				found = append(found, p)
+			}
 			return nil
 		})
 		return err
@@ -221,11 +220,14 @@ func previousComment(comment *string) *string {
 	if comment == nil || !strings.HasPrefix(*comment, markPrefix) {
 		return comment
 	}
-	var m mark
-	if json.Unmarshal([]byte(strings.TrimPrefix(*comment, markPrefix)), &m) != nil {
-		return nil
-	}
+	m, _ := readMark(*comment)
 	return m.Comment
+}
+
+// readMark reads a comment. ok is false for one that we did not write.
+func readMark(comment string) (m mark, ok bool) {
+	text, ok := strings.CutPrefix(comment, markPrefix)
+	return m, ok && json.Unmarshal([]byte(text), &m) == nil
 }
 
 // mark writes the mark, before anything else is done to the partition.

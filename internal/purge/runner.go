@@ -41,6 +41,8 @@ type runner struct {
 	receipt receipt.Receipt
 	steps   []*stepRun
 	logged  time.Time
+	// changed is how many records were deleted or anonymized so far.
+	changed int64
 }
 
 // Run carries out a Plan and returns the exit code. What it did stands in the last Receipt.
@@ -80,6 +82,9 @@ func (r *runner) run(ctx context.Context) (receipt.ExitCode, error) {
 		return exitCode(err), err
 	}
 	if r.plan.Mode == plan.Simulate {
+		if err := r.foresee(ctx); err != nil {
+			return exitCode(err), err
+		}
 		return r.conclude()
 	}
 	if err := r.guard(); err != nil {
@@ -91,17 +96,18 @@ func (r *runner) run(ctx context.Context) (receipt.ExitCode, error) {
 			return exitCode(err), err
 		}
 		r.phase(receipt.PhaseVerifying)
-		again, err := r.verify(ctx)
+		next, err := r.verify(ctx)
 		if err != nil {
 			return exitCode(err), err
 		}
-		if !again || pass == maxPasses {
+		if !next.freed && (!next.again || pass >= maxPasses) {
 			return r.conclude()
 		}
 	}
 }
 
-// maxPasses is how often a step is carried out: records that move while we pass over them are found by the next pass.
+// maxPasses is how often a step is carried out: records that move while we pass over them are found by the next pass. Steps
+// whose records are freed by others may have more: each such pass deletes something.
 const maxPasses = 3
 
 // readPlan accepts the Plan that was approved, in a version that we know, and no other.

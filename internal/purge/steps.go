@@ -21,6 +21,8 @@ type stepRun struct {
 	// trouble is why the latest pass could not do all, transient whether another attempt may cure it.
 	trouble   receipt.Reason
 	transient bool
+	// seen is the runner's changed when the latest pass over this step ended.
+	seen int64
 }
 
 // out is the step's entry in the Receipt.
@@ -36,6 +38,7 @@ func (s *stepRun) InFlight(n int64) {
 func (s *stepRun) Committed(n int64, dropped int32) {
 	out := s.out()
 	out.InFlight, out.Verified = 0, false
+	s.r.changed += n
 	out.Partitions += dropped
 	if s.step.Action == plan.Anonymize {
 		out.Anonymized += n
@@ -104,45 +107,83 @@ func (r *runner) purge(ctx context.Context) error {
 		if err := s.failed(s.work.Purge(ctx, s)); err != nil {
 			return err
 		}
+		s.seen = r.changed
 		r.write()
 	}
 	return nil
 }
 
-// settled says whether a verification found nothing that another pass could do.
+// settled says whether a verification found nothing that another pass could do: nothing is left, or what is left is blocked
+// by records that were there when the latest pass went over it, and are there still.
 func (s *stepRun) settled() bool {
 	out := s.out()
-	return out.Verified && out.Remaining == out.Blocked
+	return out.Verified && (out.Remaining == 0 || out.Remaining == out.Blocked && !s.freed())
 }
 
-// verify counts what is left, in every step: a step that came later may have changed what an earlier one left. It says
-// whether another pass may help.
-func (r *runner) verify(ctx context.Context) (again bool, err error) {
+// freed says whether another step has changed something since, so that less may be blocked now.
+func (s *stepRun) freed() bool { return s.r.changed > s.seen }
+
+// next says whether another pass may help: because records moved while we passed over them, or because steps freed records
+// of each other.
+type next struct{ again, freed bool }
+
+// verify counts what is left in every step that something was left of: a step that came later may have changed that.
+func (r *runner) verify(ctx context.Context) (next, error) {
+	var n next
 	for _, s := range r.steps {
 		if r.Stopping.Load() {
-			return false, engine.ErrStopped
+			return n, engine.ErrStopped
 		}
-		if s.work == nil {
+		out := s.out()
+		if s.work == nil || out.Verified && out.Remaining == 0 {
 			continue
 		}
 		left, err := s.work.Verify(ctx)
-		if err := s.failed(err); err != nil {
-			return false, err
-		}
 		if err != nil {
+			if err := s.failed(err); err != nil {
+				return n, err
+			}
 			continue
 		}
-		out := s.out()
 		progressed := !out.Verified || out.Remaining != left.Remaining
-		out.Verified = true
-		out.Remaining, out.Blocked, out.Constraints, out.OldestRemaining = left.Remaining, left.Blocked, left.Constraints, left.Oldest
+		s.record(left)
 		out.Reason = s.leftoverReason(left)
 		s.transient = s.transient && left.Remaining > left.Blocked
 		r.write()
 		curable := s.trouble == "" && left.Reason == "" || s.transient
-		again = again || (progressed && curable && left.Remaining > left.Blocked)
+		n.again = n.again || (progressed && curable && left.Remaining > left.Blocked)
+		n.freed = n.freed || (left.Blocked > 0 && s.freed())
 	}
-	return again, nil
+	return n, nil
+}
+
+// foresee counts what would be blocked, for a simulation.
+func (r *runner) foresee(ctx context.Context) error {
+	for _, s := range r.steps {
+		if r.Stopping.Load() {
+			return engine.ErrStopped
+		}
+		if s.work == nil || s.out().Matched == 0 {
+			continue
+		}
+		left, err := s.work.Verify(ctx)
+		if err != nil {
+			if err := s.failed(err); err != nil {
+				return err
+			}
+			continue
+		}
+		s.record(left)
+		r.write()
+	}
+	return nil
+}
+
+// record puts on record what is left.
+func (s *stepRun) record(left engine.Leftover) {
+	out := s.out()
+	out.Verified = true
+	out.Remaining, out.Blocked, out.Constraints, out.OldestRemaining = left.Remaining, left.Blocked, left.Constraints, left.Oldest
 }
 
 // leftoverReason is why records remain; empty if none do.

@@ -52,7 +52,7 @@ func (st *deleteStep) pass(ctx context.Context, progress engine.Progress) (int64
 func (st *deleteStep) statement(target, where string, a *arguments) string {
 	sql := "DELETE FROM " + target + " AS t WHERE " + where + " AND " + st.due.due("t", a)
 	for _, k := range st.keys {
-		sql += " AND NOT " + k.references("t")
+		sql += " AND NOT " + k.references("t", a)
 	}
 	return sql
 }

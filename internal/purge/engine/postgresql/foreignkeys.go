@@ -44,6 +44,8 @@ type foreignKey struct {
 	self bool
 	// only are the leaves that the key refers to if those are not all leaves of the table.
 	only []uint32
+	// going say which children a simulation takes for gone, since an earlier step would have deleted them.
+	going []predicate
 }
 
 // loadForeignKeys reads the foreign keys that refer to the table or to one of its leaves. Those that PostgreSQL makes by
@@ -131,7 +133,7 @@ func (t *table) blocking(protected map[uint32]bool) []foreignKey {
 
 // references renders the condition that a child record refers to the record of alias t. A record that refers to itself
 // does not count.
-func (k foreignKey) references(t string) string {
+func (k foreignKey) references(t string, a *arguments) string {
 	var on []string
 	if k.only != nil {
 		var oids []string
@@ -145,6 +147,9 @@ func (k foreignKey) references(t string) string {
 	}
 	if k.self {
 		on = append(on, fmt.Sprintf("(child.tableoid <> %[1]s.tableoid OR child.ctid <> %[1]s.ctid)", t))
+	}
+	for _, due := range k.going {
+		on = append(on, "("+due.due("child", a)+") IS NOT TRUE")
 	}
 	return fmt.Sprintf("EXISTS (SELECT 1 FROM %s AS child WHERE %s)", k.childName, strings.Join(on, " AND "))
 }

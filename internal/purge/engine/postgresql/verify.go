@@ -17,12 +17,16 @@ import (
 // maxConstraints bounds how many names of constraints a Leftover has.
 const maxConstraints = 16
 
-// Verify counts what is due and still there, and which foreign keys keep it.
+// Verify counts what is due and still there, and which foreign keys keep it. In a simulation it counts what they would keep.
 func (st *deleteStep) Verify(ctx context.Context) (engine.Leftover, error) {
 	if err := st.refresh(ctx); err != nil {
 		return engine.Leftover{}, err
 	}
-	left, err := st.s.leftover(ctx, st.table, st.due, st.keys)
+	keys, err := st.foresee(ctx)
+	if err != nil {
+		return engine.Leftover{}, err
+	}
+	left, err := st.s.leftover(ctx, st.table, st.due, keys)
 	if err == nil {
 		err = st.forBegun(ctx, func(t *table) error {
 			more, err := st.s.leftover(ctx, t, st.due, nil) // nothing can refer to it
@@ -43,7 +47,7 @@ func (s *session) leftover(ctx context.Context, t *table, due predicate, keys []
 	inner := "SELECT " + j.start + " AS start"
 	blocks, anyBlocks := make([]string, 0, len(keys)), "false"
 	for i, k := range keys {
-		inner += fmt.Sprintf(", %s AS blocked%d", k.references("t"), i)
+		inner += fmt.Sprintf(", %s AS blocked%d", k.references("t", &a), i)
 		blocks = append(blocks, fmt.Sprintf("coalesce(bool_or(blocked%d), false)", i))
 		anyBlocks += fmt.Sprintf(" OR blocked%d", i)
 	}

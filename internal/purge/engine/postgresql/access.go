@@ -70,30 +70,44 @@ func (w *window) done(n int64) {
 }
 
 // tooMany learns from a batch that would have changed n records, more than the target.
-func (w *window) tooMany(n int64) { w.set(min(w.width/2, w.width*w.target*3/(4*n))) }
+func (w *window) tooMany(n int64) { w.set(fewer(w.width, w.target, n, w.slots)) }
 
-// narrow makes the next batch cover less, after one that failed. It returns false if it was as narrow as makes sense: one
-// block where time was the matter, one record where the record was.
+// narrow learns from a batch that failed. It returns false if it was as narrow as makes sense.
 func (w *window) narrow(reason receipt.Reason) bool {
-	least, next := int64(1), w.width/8
-	switch reason {
-	case receipt.LockTimeout: // waited for many times: the blocks without the locked record shall not wait again
-		least, next = w.slots, w.slots
-	case receipt.StatementTimeout:
-		least = w.slots
+	next := narrower(w.width, w.slots, reason)
+	if next > 0 {
+		w.set(next)
 	}
-	if w.width <= least {
-		return false
-	}
-	w.set(max(least, next))
-	return true
+	return next > 0
 }
 
-// set keeps to whole blocks where it can.
-func (w *window) set(width int64) {
-	width = max(1, min(width, maxBlocks*w.slots))
-	if width > w.slots {
-		width -= width % w.slots
+func (w *window) set(width int64) { w.width = wholeBlocks(min(width, maxBlocks*w.slots), w.slots) }
+
+// fewer is the width of the parts of a range that has n records, which are more than target.
+func fewer(width, target, n, slots int64) int64 {
+	return wholeBlocks(min(width/2, width*target*3/(4*n)), slots)
+}
+
+// narrower is the width of the parts of a range that failed. It is 0 if the range is as narrow as makes sense: one block
+// where time was the matter, one record where the record was.
+func narrower(width, slots int64, reason receipt.Reason) int64 {
+	least, next := int64(1), width/8
+	switch reason {
+	case receipt.LockTimeout: // waited for many times: the blocks without the locked record shall not wait again
+		least, next = slots, slots
+	case receipt.StatementTimeout:
+		least = slots
 	}
-	w.width = width
+	if width <= least {
+		return 0
+	}
+	return wholeBlocks(max(least, next), slots)
+}
+
+// wholeBlocks keeps a width to whole blocks where it can.
+func wholeBlocks(width, slots int64) int64 {
+	if width > slots {
+		return width - width%slots
+	}
+	return max(1, width)
 }

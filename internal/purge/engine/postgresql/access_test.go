@@ -79,50 +79,56 @@ func TestWindow(t *testing.T) {
 			total += density
 		}
 		w := newWindow(target, slots, leaf{pages: blocks, records: float64(total)})
-		var batches, tries, deleted int64
-		for from := int64(0); from < blocks*slots; {
-			to := min(from+w.width, blocks*slots)
+		var deleted int64
+		tries := int64(0)
+		var do func(from, to int64) int64
+		do = func(from, to int64) int64 {
+			tries++
 			var n int64
 			for p := from; p < to; p++ {
 				if p%slots >= 1 && p%slots <= perBlock[p/slots] {
 					n++
 				}
 			}
-			if tries++; n > target {
-				w.tooMany(n)
-				continue
+			if n <= target {
+				deleted += n
+				return n
 			}
-			w.done(n)
-			batches, deleted, from = batches+1, deleted+n, to
+			for width := fewer(to-from, target, n, slots); from < to; from += width {
+				do(from, min(from+width, to))
+			}
+			return n
+		}
+		for from := int64(0); from < blocks*slots; {
+			to := min(from+w.width, blocks*slots)
+			w.done(do(from, to))
+			from = to
 		}
 		if deleted != total {
 			t.Fatalf("seed %d: deleted %d of %d", seed, deleted, total)
 		}
 		if most := 20 + 60*total/target/10 + blocks/50; target > 500 && tries > most {
-			t.Errorf("seed %d: %d blocks, target %d, %d records: %d batches in %d tries, want at most %d", seed, blocks, target, total, batches, tries, most)
+			t.Errorf("seed %d: %d blocks, target %d, %d records: %d batches, want at most %d", seed, blocks, target, total, tries, most)
 		}
 	}
 }
 
-func TestWindowNarrows(t *testing.T) {
+func TestNarrower(t *testing.T) {
 	tests := map[string]struct {
 		reason receipt.Reason
 		want   []int64
 	}{
-		"a lock":       {receipt.LockTimeout, []int64{292}},
-		"the time":     {receipt.StatementTimeout, []int64{4380, 292}},
-		"a constraint": {receipt.ConstraintViolated, []int64{4380, 292, 36, 4, 1}},
+		"a lock":       {receipt.LockTimeout, []int64{292, 0}},
+		"the time":     {receipt.StatementTimeout, []int64{4380, 292, 0}},
+		"a constraint": {receipt.ConstraintViolated, []int64{4380, 292, 36, 4, 1, 0}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := window{target: 5000, slots: 292, width: 125 * 292}
+			width := int64(125 * 292)
 			for _, want := range test.want {
-				if !w.narrow(test.reason) || w.width != want {
-					t.Fatalf("got %d, want %d", w.width, want)
+				if width = narrower(width, 292, test.reason); width != want {
+					t.Fatalf("got %d, want %d", width, want)
 				}
-			}
-			if w.narrow(test.reason) {
-				t.Errorf("narrowed to %d", w.width)
 			}
 		})
 	}

@@ -101,6 +101,7 @@ func TestConcurrentWriters(t *testing.T) {
 
 // One record that somebody keeps locked does not keep the others.
 func TestLockedRecord(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	dsn, conn := database(t, thousands)
 	limits := plan.DefaultLimits
 	limits.LockTimeoutMilliseconds = 20

@@ -117,33 +117,51 @@ func (w *sweep) blocks(ctx context.Context, in area) error {
 	if err != nil {
 		return err
 	}
-	limit := w.limit()
 	slots := blockSlots(blockSize)
-	window := newWindow(limit, slots, in.leaf)
+	window := newWindow(w.limit(), slots, in.leaf)
 	for from := int64(0); from < end*slots; {
 		to := min(from+window.width, end*slots)
-		n, excess, err := w.batch(ctx, limit, func(context.Context, pgx.Tx) (string, arguments, error) {
-			var a arguments
-			where := "t.ctid >= " + a.add(place(from).tid(slots), "tid") + " AND t.ctid < " + a.add(place(to).tid(slots), "tid")
-			return w.statement(in.target, where, &a), a, nil
-		})
-		switch {
-		case excess > 0:
-			window.tooMany(excess)
-		case err == nil:
-			window.done(n)
-			from = to
-		case !local(err):
+		n, err := w.places(ctx, in, slots, from, to)
+		if err != nil {
 			return err
-		case window.narrow(engine.ReasonOf(err)):
-		default:
-			if w.skip(err); w.skipped == maxSkipped {
-				return w.trouble
-			}
-			from = to
 		}
+		window.done(n)
+		from = to
 	}
 	return nil
+}
+
+// places does one range of an area, from from up to but not including to. A range that has too many records, or fails for
+// a reason that need not concern all of it, is done in parts. A part that is as small as makes sense is left behind.
+func (w *sweep) places(ctx context.Context, in area, slots, from, to int64) (int64, error) {
+	n, excess, err := w.batch(ctx, w.limit(), func(context.Context, pgx.Tx) (string, arguments, error) {
+		var a arguments
+		where := "t.ctid >= " + a.add(place(from).tid(slots), "tid") + " AND t.ctid < " + a.add(place(to).tid(slots), "tid")
+		return w.statement(in.target, where, &a), a, nil
+	})
+	var width int64
+	switch {
+	case excess > 0:
+		width = fewer(to-from, w.limit(), excess, slots)
+	case err == nil || !local(err):
+		return n, err
+	default:
+		width = narrower(to-from, slots, engine.ReasonOf(err))
+	}
+	if width == 0 {
+		if w.skip(err); w.skipped == maxSkipped {
+			return 0, w.trouble
+		}
+		return 0, nil
+	}
+	for ; from < to; from += width {
+		m, err := w.places(ctx, in, slots, from, min(from+width, to))
+		if err != nil {
+			return n, err
+		}
+		n += m
+	}
+	return n, nil
 }
 
 // index goes through an index on the starting point, from the oldest on. It never looks at the same part of the index

@@ -52,7 +52,7 @@ func (v verdict) set(ds *retentionv1.Datastore, condition string) {
 // declare writes what the spec alone tells, and the conditions that are not there yet.
 func declare(ds *retentionv1.Datastore) {
 	ds.Status.Engine = ds.Spec.GetEngine()
-	ds.Status.DatasetCount = ptr.To(int32(len(ds.Spec.Datasets))) //nolint:gosec // at most 64
+	ds.Status.DatasetCount = ptr.To(int32(len(ds.Spec.Datasets))) // at most 64
 	for _, c := range standing {
 		if meta.FindStatusCondition(ds.Status.Conditions, c) == nil {
 			status.Set(ds, c, metav1.ConditionUnknown, retentionv1.ReasonNotProbed, "No probe has ended yet")

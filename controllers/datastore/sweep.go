@@ -75,7 +75,7 @@ func (r *Reconciler) drop(ctx context.Context, obj client.Object) error {
 
 // unfinalize takes our finalizer off, whatever else has happened to the object.
 func (r *Reconciler) unfinalize(ctx context.Context, obj client.Object) error {
-	base := obj.DeepCopyObject().(client.Object) //nolint:forcetypeassert // a copy of an object is an object
+	base := obj.DeepCopyObject().(client.Object) // a copy of an object is an object
 	if !controllerutil.RemoveFinalizer(obj, purgejob.Finalizer) {
 		return nil
 	}

@@ -213,10 +213,11 @@ func (r *Reconciler) giveBack(ctx context.Context, s *scope, d *retentionv1.RunD
 func (r *Reconciler) liveDatastore(ctx context.Context, s *scope, d *retentionv1.RunDatastore) (*retentionv1.Datastore, error) {
 	ds := &retentionv1.Datastore{}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: s.policy.Namespace, Name: d.Name}, ds)
+	gone := apierrors.IsNotFound(err)
 	switch {
-	case err != nil && !apierrors.IsNotFound(err):
+	case err != nil && !gone:
 		return nil, fmt.Errorf("reading the datastore: %w", err)
-	case err != nil || string(ds.UID) != d.UID || !ds.DeletionTimestamp.IsZero():
+	case gone || string(ds.UID) != d.UID || !ds.DeletionTimestamp.IsZero():
 		finish(d, retentionv1.OutcomeFailed, reasonDatastoreGone, "The Datastore was deleted, or made anew, during the run")
 		return nil, nil
 	}

@@ -151,7 +151,7 @@ func (r *Reconciler) selectDatastores(ctx context.Context, s *scope) error {
 	}
 	s.datastores = slices.DeleteFunc(list.Items, func(d retentionv1.Datastore) bool { return !d.DeletionTimestamp.IsZero() })
 	slices.SortFunc(s.datastores, func(a, b retentionv1.Datastore) int { return strings.Compare(a.Name, b.Name) })
-	s.policy.Status.SelectedDatastores = ptr.To(int32(len(s.datastores))) //nolint:gosec // a namespace holds no 2^31 of them
+	s.policy.Status.SelectedDatastores = ptr.To(int32(len(s.datastores))) // a namespace holds no 2^31 of them
 	if len(s.datastores) > retentionv1.MaxDatastores {
 		return invalidSpec{fmt.Errorf("spec.datastoreSelector selects %d Datastores, and one policy may have %d: narrow it and add another policy",
 			len(s.datastores), retentionv1.MaxDatastores)}

@@ -21,7 +21,7 @@ func record(d *retentionv1.RunDatastore, mode retentionv1.Mode, attempts []recei
 	d.State = retentionv1.RunFinished
 	d.Outcome, d.Reason = retentionv1.Outcome(total.Outcome), string(total.Reason)
 	d.Message = status.Truncate(messageOf(d, total), 512)
-	d.Attempts = int32(total.Attempts) //nolint:gosec // bounded by the Job's backoffLimit
+	d.Attempts = int32(total.Attempts) // bounded by the Job's backoffLimit
 	d.ServerVersion = total.ServerVersion
 	if total.ServerVersion != "" {
 		d.ClockSkewMilliseconds = ptr.To(total.SkewMilliseconds)

@@ -152,7 +152,7 @@ func TestReferenceWrittenTwice(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	precise := slot.Add(1234567 * time.Nanosecond).In(zone("Asia/Taipei"))
 	p := Compile(Input{Policy: policy("p"), Datastore: store(Dataset{Name: "log", TimestampField: "at"}), Slot: precise})
-	if want := slot.Add(1234 * time.Microsecond); p.Slot != want {
+	if want := slot.Add(1234 * time.Microsecond); !p.Slot.Equal(want) {
 		t.Errorf("slot %v, want %v", p.Slot, want)
 	}
 	if p.Mode != Enforce || p.Limits != DefaultLimits || p.TimeZone != "UTC" || p.Kind != Retention || p.Version != Version {

@@ -71,11 +71,11 @@ func (c Config) execute(ctx context.Context, planPath, receiptPath string) (code
 	if err != nil {
 		return receipt.ExitFailed, err
 	}
-	defer file.Close() //nolint:errcheck // every write was checked
+	defer file.Close() // every write was checked
 	c.Receipts = file
-	plan, err := os.Open(planPath) //nolint:gosec // the path is the Job's
+	plan, err := os.Open(planPath) // the path is the Job's
 	if err == nil {
-		defer plan.Close() //nolint:errcheck // it was only read
+		defer plan.Close() // it was only read
 		c.Plan, err = io.ReadAll(io.LimitReader(plan, maxPlanBytes))
 	}
 	if err != nil {

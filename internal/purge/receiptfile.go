@@ -21,7 +21,7 @@ type ReceiptFile struct {
 
 // OpenReceiptFile opens the file, or makes it.
 func OpenReceiptFile(path string) (*ReceiptFile, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644) //nolint:gosec // the kubelet reads it
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644) // the kubelet reads it
 	if err != nil {
 		return nil, fmt.Errorf("opening the receipt's file: %w", err)
 	}

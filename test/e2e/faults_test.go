@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -130,7 +131,7 @@ func (e *env) sum(sql string, args ...any) string {
 	var n int64
 	var sum string
 	row := e.db.QueryRow(e.t.Context(), "SELECT count, coalesce(sum, 0)::text FROM ("+sql+") s", args...)
-	if err := row.Scan(&n, &sum); err != nil && err != pgx.ErrNoRows {
+	if err := row.Scan(&n, &sum); err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		e.t.Fatal(err)
 	}
 	return fmt.Sprintf("%d/%s", n, sum)
@@ -146,7 +147,7 @@ func kill(t *testing.T, argument string) {
 	}
 	killed := 0
 	for _, path := range paths {
-		b, err := os.ReadFile(path) //nolint:gosec // a path of /proc
+		b, err := os.ReadFile(path) // a path of /proc
 		if err != nil {
 			continue // it has ended
 		}

@@ -41,5 +41,5 @@ func (p *Patcher) Patch(ctx context.Context) (changed bool, err error) {
 }
 
 func snapshot(obj client.Object) client.Object {
-	return obj.DeepCopyObject().(client.Object) //nolint:forcetypeassert // a copy of an object is an object
+	return obj.DeepCopyObject().(client.Object) // a copy of an object is an object
 }

@@ -175,7 +175,7 @@ func start() (_ *Server, err error) {
 func (s *Server) mortal(program string) (string, error) {
 	path := filepath.Join(s.dir, program)
 	script := fmt.Sprintf("#!/bin/sh\nexec setpriv --pdeathsig KILL '%s' \"$@\"\n", filepath.Join(s.Assets, program))
-	return path, os.WriteFile(path, []byte(script), 0o700) //nolint:gosec // to be executed
+	return path, os.WriteFile(path, []byte(script), 0o700) // to be executed
 }
 
 func stop() error {

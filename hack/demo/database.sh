@@ -69,7 +69,7 @@ database_fill() {
 	local day template strategy=''
 	day=$(date -u +%F)
 	template=template_${day//-/}_$(sha256sum "$here"/sql/{schema,data,grants}.sql | sha256sum | cut -c1-8)
-	if [[ ! -s $state/password ]]; then (umask 077 && openssl rand -hex 24 >"$state/password"); fi
+	if [[ ! -s $state/password ]]; then (umask 077 && openssl rand -hex 24 | tr -d '\n' >"$state/password"); fi
 	admin -f - <"$here/sql/roles.sql"
 	admin -f - <<<"ALTER ROLE retention PASSWORD '$(<"$state/password")'"
 	if [[ $(admin -At -c "SELECT count(*) FROM pg_database WHERE datname = '$template'") == 0 ]]; then

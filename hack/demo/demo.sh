@@ -30,8 +30,10 @@ flock -n 9 || die "another demo of this checkout is running"
 case ${1:-run} in
 run) ;;
 down)
-	pg_bin=$("$root/hack/tools/postgres.sh")
-	database_stop
+	if [[ -d $data ]]; then
+		pg_bin=$("$root/hack/tools/postgres.sh")
+		database_stop
+	fi
 	rm -rf "$state"
 	exit
 	;;
@@ -53,7 +55,11 @@ story
 heading "The end, after $((SECONDS - started)) s"
 ((failures == 0)) || die "not everything is as it should be: see the $failures lines with NO"
 say "Every number of the status was the one that psql counted."
-say "Look around:   export KUBECONFIG=$KUBECONFIG PATH=$root/.cluster:\$PATH"
+if [[ $KUBECONFIG == "$root/.cluster/kubeconfig" ]]; then
+	say "Look around:   export KUBECONFIG=$KUBECONFIG PATH=$root/.cluster:\$PATH"
+else
+	say "Look around:"
+fi
 say "               kubectl -n shop get retention"
 say "               runuser -u postgres -- psql -h $data -p $(<"$state/port") shop"
 say "Once more:     make demo"

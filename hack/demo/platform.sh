@@ -12,7 +12,7 @@ cluster_up() {
 		command -v kubectl >/dev/null || die "kubectl is missing"
 		host=${DEMO_HOST:-}
 		[[ -n $host ]] || die "$(own_cluster)"
-		ip -o addr 2>/dev/null | grep -qF " $host/" || die "DEMO_HOST=$host is no address of this machine. $(own_cluster)"
+		! command -v ip >/dev/null || ip -o addr | grep -F " $host/" >/dev/null || die "DEMO_HOST=$host is no address of this machine. $(own_cluster)"
 		[[ -n ${IMG:-} ]] || kubectl -n retention-system get deployment retention-controller-manager >/dev/null 2>&1 || die "$(own_cluster)"
 		return
 	fi

@@ -95,12 +95,10 @@ tell_datastore() {
 }
 
 connection_secret() {
-	printf '%s' "$(<"$state/password")" >"$state/password.secret"
 	kubectl -n shop create secret generic shop-db --dry-run=client -o yaml \
 		--from-literal=host="$host" --from-literal=port="$(<"$state/port")" --from-literal=database=shop \
-		--from-literal=username=retention --from-file=password="$state/password.secret" \
+		--from-literal=username=retention --from-file=password="$state/password" \
 		--from-literal=sslmode=verify-full --from-file=ca.crt="$state/ca.crt" | kubectl apply -f -
-	rm "$state/password.secret"
 }
 
 tell_counts() {

@@ -261,7 +261,7 @@ func TestOneProcessAtATime(t *testing.T) {
 }
 
 // TestTheServerDies kills PostgreSQL in the middle of a run, again and again: the run goes on where it was, and its count
-// is exact.
+// is exact, or says which batch is in doubt.
 func TestTheServerDies(t *testing.T) {
 	f := newFixture(t, 40_000, 30_000)
 	f.plan.Limits.BatchRecords = 20
@@ -285,8 +285,13 @@ func TestTheServerDies(t *testing.T) {
 	close(stop)
 	kills := <-done
 	f.db = postgres.Connect(t, f.dsn)
-	s := receipts.last().Steps[0]
-	if code != receipt.ExitDone || s.Deleted != 30_000 || s.InFlight != 0 || f.left() != 10_000 {
+	sum, doubt := receipts.last().Steps[0].Deleted, receipts.last().Steps[0].InFlight
+	if code == receipt.ExitUnavailable && doubt > 0 { // the server lost its memory in a commit: the next Pod ends the work
+		t.Logf("%d records in doubt", doubt)
+		code, receipts = f.run(nil, nil)
+		sum += receipts.last().Steps[0].Deleted
+	}
+	if code != receipt.ExitDone || sum > 30_000 || sum+doubt < 30_000 || receipts.last().Steps[0].InFlight != 0 || f.left() != 10_000 {
 		t.Errorf("after %d kills: code %d, %+v, %d left\n%s", kills, code, receipts.last(), f.left(), f.logs.String())
 	}
 	if kills == 0 {

@@ -160,6 +160,9 @@ func prepareConfig(config *pgx.ConnConfig, in engine.Input) {
 		"default_transaction_read_only":       "off",
 		// What we count as deleted must not come back after a crash.
 		"synchronous_commit": "on",
+		// A batch is a small part of a big table: each is planned for its own part, and compiling it does not pay.
+		"plan_cache_mode": "force_custom_plan",
+		"jit":             "off",
 	} {
 		config.RuntimeParams[name] = value
 	}

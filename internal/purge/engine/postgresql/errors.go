@@ -81,7 +81,7 @@ func sanitize(err error) *engine.Error {
 	case pgconn.SafeToRetry(err), pgconn.Timeout(err), isNetwork(err):
 		return &engine.Error{Reason: receipt.Unreachable, Transient: true}
 	}
-	return &engine.Error{Reason: receipt.InternalError}
+	return &engine.Error{Reason: receipt.InternalError, Transient: true} // not the server's: another connection may do better
 }
 
 // objectOf is the name of what the server blames. Names are schema, not data.

@@ -34,16 +34,22 @@ func parseTiming(spec *retentionv1.RetentionPolicySpec) (timing, error) {
 		t.deadline = &d
 	}
 	for i, r := range spec.Rules {
-		for field, period := range map[string]retentionv1.Period{"deleteAfter": r.DeleteAfter, "retainAtLeast": r.RetainAtLeast} {
-			if period == "" {
-				continue
-			}
-			if _, err := schedule.ParsePeriod(string(period)); err != nil {
-				return timing{}, fmt.Errorf("spec.rules[%d].%s: %w", i, field, err)
-			}
+		if err := checkPeriod(r.DeleteAfter); err != nil {
+			return timing{}, fmt.Errorf("spec.rules[%d].deleteAfter: %w", i, err)
+		}
+		if err := checkPeriod(r.RetainAtLeast); err != nil {
+			return timing{}, fmt.Errorf("spec.rules[%d].retainAtLeast: %w", i, err)
 		}
 	}
 	return t, nil
+}
+
+func checkPeriod(p retentionv1.Period) error {
+	if p == "" {
+		return nil
+	}
+	_, err := schedule.ParsePeriod(string(p))
+	return err
 }
 
 // invalidSpec is an error that only a change of the spec can cure.

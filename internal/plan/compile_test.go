@@ -107,7 +107,7 @@ func TestExclusions(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, reasons(tc.plan)); diff != "" {
-				t.Errorf("exclusions (-want +got):\n%s\n%s", diff, Render(tc.plan))
+				t.Errorf("exclusions (-want +got):\n%s\n%s", diff, render(tc.plan))
 			}
 		})
 	}
@@ -178,33 +178,6 @@ func TestEvent(t *testing.T) {
 		if got := stepFor(t, p, "line", Delete).Start.Event; got != want {
 			t.Errorf("startingFrom %q: event %v, want %v", startingFrom, got, want)
 		}
-	}
-}
-
-func TestValidatePolicy(t *testing.T) {
-	p := Policy{Rules: []Rule{
-		{Name: "good", DeleteAfter: "P3Y", RetainAtLeast: "P1Y", StartingFrom: "invoice.issued_on"},
-		{Name: "texts", DeleteAfter: "3 years", RetainAtLeast: "P0D", StartingFrom: "invoice."},
-		{Name: "contradiction", DeleteAfter: "P90D", RetainAtLeast: "P1Y"},
-		{Name: "equal", DeleteAfter: "P1Y", RetainAtLeast: "P1Y", StartingFrom: "issued_on"},
-		{Name: "only-retained", RetainAtLeast: "P7Y"},
-		{Name: "no-parent", DeleteAfter: "P7Y", StartingFrom: ".issued_on"},
-	}}
-	type found struct {
-		Field         string
-		Contradiction bool
-	}
-	var got []found
-	for _, problem := range ValidatePolicy(p) {
-		got = append(got, found{problem.Field, problem.Contradiction})
-		if !strings.HasPrefix(problem.String(), problem.Field+": ") || problem.Message == "" {
-			t.Errorf("problem %q names no field or says nothing", problem)
-		}
-	}
-	want := []found{{"spec.timeZone", false}, {"spec.rules[1].deleteAfter", false}, {"spec.rules[1].retainAtLeast", false},
-		{"spec.rules[1].startingFrom", false}, {"spec.rules[2].retainAtLeast", true}, {"spec.rules[5].startingFrom", false}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("problems (-want +got):\n%s", diff)
 	}
 }
 

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write what the tests get into testdata/
 func TestGolden(t *testing.T) {
 	for name, p := range scenarios() {
 		t.Run(name, func(t *testing.T) {
-			golden(t, name+".golden", []byte(Render(p)))
+			golden(t, name+".golden", []byte(render(p)))
 		})
 	}
 }

@@ -81,7 +81,7 @@ func stepFor(t testing.TB, p Plan, dataset string, a Action) Step {
 		}
 	}
 	if len(found) != 1 {
-		t.Fatalf("the plan has %d steps to %s %s, want 1:\n%s", len(found), a, dataset, Render(p))
+		t.Fatalf("the plan has %d steps to %s %s, want 1:\n%s", len(found), a, dataset, render(p))
 	}
 	return found[0]
 }

@@ -25,7 +25,7 @@ func TestAgainstDefinition(t *testing.T) {
 			o := definition{in, w, d}
 			want := o.changes(func(r Rule) bool { return r.DeleteAfter != "" && r.Action != Anonymize })
 			if got[d.Name] != want {
-				t.Fatalf("%s deleted: %v, by definition: %v\n%s", d.Name, got[d.Name], want, Render(Compile(in)))
+				t.Fatalf("%s deleted: %v, by definition: %v\n%s", d.Name, got[d.Name], want, render(Compile(in)))
 			}
 			if want {
 				due++
@@ -33,7 +33,7 @@ func TestAgainstDefinition(t *testing.T) {
 			for _, f := range someFields {
 				want := o.changes(func(r Rule) bool { return r.DeleteAfter != "" && r.Action == Anonymize && rewrites(r, f) })
 				if got := got[d.Name+"."+f]; got != want && (got || !refused(Compile(in), d.Name, f)) {
-					t.Fatalf("%s.%s rewritten: %v, by definition: %v\n%s", d.Name, f, got, want, Render(Compile(in)))
+					t.Fatalf("%s.%s rewritten: %v, by definition: %v\n%s", d.Name, f, got, want, render(Compile(in)))
 				}
 				if got[d.Name+"."+f] {
 					rewritten++

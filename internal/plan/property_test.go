@@ -81,7 +81,7 @@ func accountForRule(t *rapid.T, p Plan, dataset string, r Rule) {
 			times++
 		}
 		if times != 1 {
-			t.Errorf("%s, %s: the field %s is accounted for %d times, want once\n%s", dataset, r.Name, f.Field, times, Render(p))
+			t.Errorf("%s, %s: the field %s is accounted for %d times, want once\n%s", dataset, r.Name, f.Field, times, render(p))
 		}
 	}
 }
@@ -138,7 +138,7 @@ func TestChildrenStandBeforeParents(t *testing.T) {
 				back := map[int]int{}
 				definition{in: in}.walk(r.Dataset, child.Name, nil, back)
 				if hasStep && childHasStep && len(back) == 0 && end > parent {
-					t.Errorf("%s references %s and stands behind it\n%s", child.Name, r.Dataset, Render(p))
+					t.Errorf("%s references %s and stands behind it\n%s", child.Name, r.Dataset, render(p))
 				}
 			}
 		}
@@ -166,7 +166,7 @@ func TestMoreObligationsNeverChangeMore(t *testing.T) {
 		}
 		for what := range w.changes(Compile(in)) {
 			if !before[what] {
-				t.Errorf("%s changes only since %s is to be retained\n%s", what, r.Name, Render(Compile(in)))
+				t.Errorf("%s changes only since %s is to be retained\n%s", what, r.Name, render(Compile(in)))
 			}
 		}
 	})

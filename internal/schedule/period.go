@@ -4,7 +4,6 @@ package schedule
 
 import (
 	"fmt"
-	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -78,20 +77,7 @@ func ParsePeriod(s string) (Period, error) {
 // String returns the period as it was written.
 func (p Period) String() string { return p.text }
 
-// IsZero tells whether p is no period at all.
-func (p Period) IsZero() bool { return p == Period{} }
-
-// Approx is the period's length with months and years of mean length, for
-// display and for rough bounds only: never compare it with the age of a
-// record. Above 292 years it is the largest Duration.
-func (p Period) Approx() time.Duration {
-	ns := p.approxDays() * float64(24*time.Hour)
-	if ns >= math.MaxInt64 {
-		return math.MaxInt64
-	}
-	return time.Duration(ns)
-}
-
+// approxDays is the length with months and years of mean length, for rough bounds only.
 func (p Period) approxDays() float64 {
 	return float64(p.months)*daysPerYear/12 + float64(p.days) + p.clock.Hours()/24
 }

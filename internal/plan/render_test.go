@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Render returns the plan as a text for a person: what is done under which rule and why, and what is left out and why.
+// render returns the plan as a text for a person: what is done under which rule and why, and what is left out and why.
 // It ends with a newline.
-func Render(p Plan) string {
+func render(p Plan) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	if p.Kind == Probe {

@@ -37,7 +37,7 @@ own_cluster() {
 
 operator_deploy() {
 	if [[ $KUBECONFIG == "$root/.cluster/kubeconfig" || -n ${IMG:-} ]]; then
-		quietly "Building and deploying the operator" make -C "$root" deploy
+		quietly "Building and deploying the operator (the first time, a few minutes)" make -C "$root" deploy
 	fi
 }
 

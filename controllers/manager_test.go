@@ -38,6 +38,7 @@ import (
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/receipt"
 	"dataretention.dev/retention-operator/internal/testing/apiserver"
+	"dataretention.dev/retention-operator/internal/testing/fixture"
 )
 
 // runManager, in the environment, has the test binary be the manager.
@@ -230,7 +231,7 @@ func freeAddress(t *testing.T) string {
 // writeKubeconfig gives a user the rights of config/rbac, and no others, and returns a kubeconfig for it.
 func writeKubeconfig(t *testing.T, srv *apiserver.Server, ns string) string {
 	t.Helper()
-	root, err := apiserver.Root()
+	root, err := fixture.Root()
 	must(t, err)
 	role, leader := &rbacv1.ClusterRole{}, &rbacv1.Role{}
 	for file, obj := range map[string]any{"role.yaml": role, "leader_election_role.yaml": leader} {

@@ -15,12 +15,12 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"dataretention.dev/retention-operator/internal/testing/apiserver"
+	"dataretention.dev/retention-operator/internal/testing/fixture"
 )
 
 // Whatever a user can write into a spec or read in a status has its place on the page of its kind.
 func TestPagesAreComplete(t *testing.T) {
-	root, err := apiserver.Root()
+	root, err := fixture.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

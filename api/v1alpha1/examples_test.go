@@ -18,12 +18,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dataretention.dev/retention-operator/internal/testing/apiserver"
+	"dataretention.dev/retention-operator/internal/testing/fixture"
 )
 
 // Whatever a reader may copy is accepted, to the last field: the samples, the demo, and each block of YAML in the
 // documentation. A block that shows only a part of an object is to be marked as text and not as YAML.
 func TestExamplesAreAccepted(t *testing.T) {
-	root, err := apiserver.Root()
+	root, err := fixture.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/internal/testing/apiserver"
+	"dataretention.dev/retention-operator/internal/testing/fixture"
 )
 
 func TestKubectlGet(t *testing.T) {
@@ -219,7 +220,7 @@ func TestKubectlExplain(t *testing.T) {
 // kubectl explain wraps lines of more than 76 characters, and keeps the ends of lines that are there: a longer line would
 // leave a few words on a line of their own.
 func TestDescriptionsFitATerminal(t *testing.T) {
-	root, err := apiserver.Root()
+	root, err := fixture.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -37,6 +36,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/internal/testing/fixture"
 )
 
 // Server is a running API server.
@@ -55,34 +55,15 @@ type Server struct {
 	env *envtest.Environment
 }
 
-var shared struct {
-	sync.Mutex
-	server *Server
-	err    error
-}
+var shared fixture.Shared[Server]
 
 // Run runs the tests of a package, stops the server if one of them started it, and ends the process.
-func Run(m *testing.M) {
-	code := m.Run()
-	if err := stop(); err != nil {
-		fmt.Fprintln(os.Stderr, "stopping the API server:", err)
-		code = max(code, 1)
-	}
-	os.Exit(code)
-}
+func Run(m *testing.M) { shared.Run(m, (*Server).stop) }
 
 // Get returns the server of this test binary and starts it if need be. The package's TestMain must call Run.
 func Get(tb testing.TB) *Server {
 	tb.Helper()
-	shared.Lock()
-	defer shared.Unlock()
-	if shared.server == nil && shared.err == nil {
-		shared.server, shared.err = start()
-	}
-	if shared.err != nil {
-		tb.Fatal(shared.err)
-	}
-	return shared.server
+	return shared.Get(tb, start)
 }
 
 // Namespace makes a new namespace and returns its name.
@@ -103,25 +84,8 @@ func (s *Server) Kubectl(tb testing.TB, stdin string, args ...string) (string, e
 		append([]string{"--kubeconfig", filepath.Join(s.dir, "kubeconfig")}, args...)...)
 }
 
-// Root returns the root folder of the repository.
-func Root() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil && bytes.HasPrefix(mod, []byte("module dataretention.dev/retention-operator\n")) {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("the working directory is not inside the repository")
-		}
-	}
-}
-
 func start() (_ *Server, err error) {
-	root, err := Root()
+	root, err := fixture.Root()
 	if err != nil {
 		return nil, err
 	}
@@ -176,15 +140,6 @@ func (s *Server) mortal(program string) (string, error) {
 	path := filepath.Join(s.dir, program)
 	script := fmt.Sprintf("#!/bin/sh\nexec setpriv --pdeathsig KILL '%s' \"$@\"\n", filepath.Join(s.Assets, program))
 	return path, os.WriteFile(path, []byte(script), 0o700) // to be executed
-}
-
-func stop() error {
-	shared.Lock()
-	defer shared.Unlock()
-	if shared.server == nil {
-		return nil
-	}
-	return shared.server.stop()
 }
 
 func (s *Server) stop() error {

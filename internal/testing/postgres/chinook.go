@@ -4,12 +4,13 @@ package postgres
 
 import (
 	"compress/gzip"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"dataretention.dev/retention-operator/internal/testing/fixture"
 )
 
 // Chinook makes a database with the Chinook sample (a music shop's customers and invoices) and returns its owner's DSN.
@@ -26,7 +27,7 @@ func Chinook(tb testing.TB, srv *Server) string {
 
 // chinook reads the script, without the lines that make a database and connect to it.
 func chinook() (string, error) {
-	root, err := root()
+	root, err := fixture.Root()
 	if err != nil {
 		return "", err
 	}
@@ -50,21 +51,4 @@ func chinook() (string, error) {
 		}
 	}
 	return script.String(), nil
-}
-
-// root is the root folder of the repository.
-func root() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil && strings.HasPrefix(string(mod), "module dataretention.dev/retention-operator\n") {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("the working directory is not inside the repository")
-		}
-	}
 }

@@ -24,12 +24,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"dataretention.dev/retention-operator/internal/testing/fixture"
 )
 
 // password is that of the superuser postgres and of every Role.
@@ -48,36 +49,17 @@ type Server struct {
 }
 
 var (
-	shared struct {
-		sync.Mutex
-		server *Server
-		err    error
-	}
+	shared fixture.Shared[Server]
 	serial atomic.Int64
 )
 
 // Run runs the tests of a package, stops the server if one of them started it, and ends the process.
-func Run(m *testing.M) {
-	code := m.Run()
-	if err := stop(); err != nil {
-		fmt.Fprintln(os.Stderr, "stopping PostgreSQL:", err)
-		code = max(code, 1)
-	}
-	os.Exit(code)
-}
+func Run(m *testing.M) { shared.Run(m, (*Server).stop) }
 
 // Get returns the server of this test binary and starts it if need be. The package's TestMain must call Run.
 func Get(tb testing.TB) *Server {
 	tb.Helper()
-	shared.Lock()
-	defer shared.Unlock()
-	if shared.server == nil && shared.err == nil {
-		shared.server, shared.err = start()
-	}
-	if shared.err != nil {
-		tb.Fatal(shared.err)
-	}
-	return shared.server
+	return shared.Get(tb, start)
 }
 
 // Database makes an empty database and returns the DSN of its owner, the superuser.
@@ -187,11 +169,4 @@ func freePort() (int, error) {
 // startTimeout is generous: other packages may be using the machine, and a crash's recovery takes its time.
 const startTimeout = 2 * time.Minute
 
-func stop() error {
-	shared.Lock()
-	defer shared.Unlock()
-	if shared.server == nil {
-		return nil
-	}
-	return errors.Join(shared.server.process.stop(), os.RemoveAll(shared.server.dir))
-}
+func (s *Server) stop() error { return errors.Join(s.process.stop(), os.RemoveAll(s.dir)) }

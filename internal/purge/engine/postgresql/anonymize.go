@@ -123,13 +123,13 @@ func (s *session) columnFacts(ctx context.Context, t *table, transforms []plan.T
 	return facts, err
 }
 
-// changes renders the condition that one of transforms would change the record of alias.
-func changes(transforms []transform, alias string, a *arguments) string {
-	var any []string
+// changes renders the condition that one of transforms would change the record of alias t.
+func changes(transforms []transform, a *arguments) string {
+	var one []string
 	for _, tr := range transforms {
-		any = append(any, tr.changes(quoted(alias, tr.column.name), a))
+		one = append(one, tr.changes(quoted("t", tr.column.name), a))
 	}
-	return "(" + strings.Join(any, " OR ") + ")"
+	return "(" + strings.Join(one, " OR ") + ")"
 }
 
 // possible are the transforms that the columns can take.
@@ -147,7 +147,7 @@ func (st *anonymizeStep) countSQL() (string, arguments) {
 		       count(*) FILTER (WHERE dangling OR start IS NOT NULL AND plausible IS NOT TRUE),
 		       ` + st.due.rule.readable("min(start) FILTER (WHERE expired AND free AND changes)") + `
 		FROM (SELECT ` + j.start + ` AS start, ` + j.expired + ` AS expired, ` + j.free + ` AS free, ` + j.dangling + ` AS dangling, ` +
-		st.due.rule.plausible(j.start, &a) + ` AS plausible, ` + changes(st.transforms, "t", &a) + ` AS changes FROM ` + j.from + `) AS records`, a
+		st.due.rule.plausible(j.start, &a) + ` AS plausible, ` + changes(st.transforms, &a) + ` AS changes FROM ` + j.from + `) AS records`, a
 }
 
 // Count counts in one scan. Every record is in at most one of Matched, Retained, Undated and Invalid.

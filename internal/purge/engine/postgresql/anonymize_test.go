@@ -89,8 +89,8 @@ func TestAnonymizeMethods(t *testing.T) {
 			want: []string{"2023-07-01 00:00:00", "2023-07-01 00:00:00"}},
 		"TruncateDate to the year": {column: "date", transform: plan.Transform{With: plan.MethodTruncateDate, Unit: "Year"}, values: []string{"1987-06-05", "1987-01-01", "NULL"},
 			want: []string{"1987-01-01", "1987-01-01", "NULL"}},
-		"HMAC": {column: "text", transform: plan.Transform{With: plan.MethodHMAC, Key: "key"}, values: []string{"ada@example.com", "", pseudonym("x"), "NULL", "hmac-sha256:no"},
-			want: []string{pseudonym("ada@example.com"), pseudonym(""), pseudonym("x"), "NULL", pseudonym("hmac-sha256:no")}},
+		"HMAC": {column: "text", transform: plan.Transform{With: plan.MethodHMAC, Key: "key"}, values: []string{"ada@example.com", "", pseudonym("x"), "NULL", "hmac-sha256:no", strings.ToUpper(pseudonym("x")), pseudonym("x") + "0"},
+			want: []string{pseudonym("ada@example.com"), pseudonym(""), pseudonym("x"), "NULL", pseudonym("hmac-sha256:no"), pseudonym(strings.ToUpper(pseudonym("x"))), pseudonym(pseudonym("x") + "0")}},
 		"HMAC in a domain": {column: "mail", transform: plan.Transform{With: plan.MethodHMAC, Key: "key"}, values: []string{"ada@example.com"}, want: []string{pseudonym("ada@example.com")}},
 	}
 	for name, test := range tests {
@@ -310,7 +310,7 @@ func TestAnonymizeInBatches(t *testing.T) {
 				t.Errorf("of %d: matched %d, changed %d, left %d, in %d batches, the largest %d", due, got.Matched, got.Changed, got.Remaining, progress.batches, progress.largest)
 			}
 			for _, tr := range test.transforms {
-				not := map[string]string{"ip": "ip <> '198.51.100.0'", "mail": "mail !~ '" + hmacForm + "'"}[tr.Field]
+				not := map[string]string{"ip": "ip <> '198.51.100.0'", "mail": "mail !~ '^hmac-sha256:[0-9a-f]{64}$'"}[tr.Field]
 				if n := postgres.Value[int64](t, conn, "SELECT count(*) FROM t WHERE at <= '2024-01-01' AND "+not); n != 0 {
 					t.Errorf("%d records have an old %s", n, tr.Field)
 				}

@@ -135,6 +135,7 @@ func (s *session) dropDetached(ctx context.Context, st *deleteStep, p partition,
 		if empty = err == nil && n == 0; err != nil || empty {
 			return 0, err
 		}
+		s.witness = s.counting("SELECT CASE WHEN to_regclass($1::text) IS NULL THEN 0 ELSE $2::bigint END", arguments{p.name, n})
 		_, err = tx.Exec(ctx, "DROP TABLE "+p.name)
 		return n, err
 	})

@@ -83,7 +83,7 @@ func (s *session) dial(ctx context.Context) error {
 	}
 	s.conn = conn
 	var version int
-	if err := conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int").Scan(&version); err != nil {
+	if err := conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int, pg_postmaster_start_time()").Scan(&version, &s.started); err != nil {
 		return err
 	}
 	if version < minVersion {

@@ -96,7 +96,7 @@ func (p *probe) look(ctx context.Context, i int, t *table) error {
 		}
 	}
 	p.fields(i, t)
-	p.keys(i, t)
+	p.keys(i)
 	readable, err := p.rights(ctx, i, t)
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ func (p *probe) fields(i int, t *table) {
 }
 
 // keys looks at the keys that the dataset's references lead to.
-func (p *probe) keys(i int, t *table) {
+func (p *probe) keys(i int) {
 	for _, r := range p.datasets[i].References {
 		for j, parent := range p.tables {
 			if parent == nil || p.datasets[j].Name != r.Dataset {

@@ -30,7 +30,7 @@ func probed(tb testing.TB, dsn string, datasets ...plan.Dataset) *receipt.Probe 
 }
 
 func TestProbeFindings(t *testing.T) {
-	delete, anonymize := []plan.Action{plan.Delete}, []plan.Action{plan.Anonymize}
+	deletes, anonymizes := []plan.Action{plan.Delete}, []plan.Action{plan.Anonymize}
 	timed := plan.Dataset{Name: "t", TimestampField: "at"}
 	tests := map[string]struct {
 		schema   string
@@ -93,7 +93,7 @@ func TestProbeFindings(t *testing.T) {
 		},
 		"no rights": {
 			schema: "CREATE TABLE t (at timestamptz)", grant: "GRANT USAGE ON SCHEMA public TO ROLE",
-			datasets: []plan.Dataset{timed, {Name: "also", Path: "t", Rights: append(delete, anonymize...)}},
+			datasets: []plan.Dataset{timed, {Name: "also", Path: "t", Rights: append(deletes, anonymizes...)}},
 			want: []receipt.Finding{
 				{Code: receipt.FindSelectNotGranted, Dataset: 0, Object: "t"}, {Code: receipt.FindSelectNotGranted, Dataset: 1, Object: "t"},
 				{Code: receipt.FindDeleteNotGranted, Dataset: 1, Object: "t"}, {Code: receipt.FindUpdateNotGranted, Dataset: 1, Object: "t"},
@@ -101,7 +101,7 @@ func TestProbeFindings(t *testing.T) {
 		},
 		"all rights that are needed": {
 			schema: "CREATE TABLE t (at timestamptz); CREATE TABLE u (ip inet)", grant: "GRANT SELECT, DELETE ON t TO ROLE; GRANT SELECT, UPDATE (ip) ON u TO ROLE",
-			datasets: []plan.Dataset{{Name: "t", TimestampField: "at", Rights: delete}, {Name: "u", Rights: anonymize}},
+			datasets: []plan.Dataset{{Name: "t", TimestampField: "at", Rights: deletes}, {Name: "u", Rights: anonymizes}},
 		},
 		"a schema that may not be used": {
 			schema: "CREATE SCHEMA s; CREATE TABLE s.t (at timestamptz)", grant: "GRANT ALL ON s.t TO ROLE", datasets: []plan.Dataset{{Name: "s.t"}},
@@ -132,7 +132,7 @@ func TestProbeFindings(t *testing.T) {
 				CREATE TRIGGER touched BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f();
 				CREATE TRIGGER added BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();
 				CREATE TRIGGER off BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION f(); ALTER TABLE t DISABLE TRIGGER off`,
-			datasets: []plan.Dataset{{Name: "t", Rights: delete}, {Name: "u", Path: "t", Rights: anonymize}},
+			datasets: []plan.Dataset{{Name: "t", Rights: deletes}, {Name: "u", Path: "t", Rights: anonymizes}},
 			want: []receipt.Finding{
 				{Code: receipt.FindTrigger, Dataset: 0, Object: "audit"}, {Code: receipt.FindTrigger, Dataset: 0, Object: "outbox"},
 				{Code: receipt.FindTrigger, Dataset: 1, Object: "touched"},

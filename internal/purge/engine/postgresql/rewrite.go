@@ -16,8 +16,12 @@ import (
 	"dataretention.dev/retention-operator/internal/receipt"
 )
 
-// maxStuck bounds how many records a pass tries one by one because of constraints, before it gives up on the others.
-const maxStuck = 10_000
+const (
+	// maxStuck bounds how many records a pass tries one by one because of constraints, before it gives up on the others.
+	maxStuck = 10_000
+	// maxCareful bounds how many records are locked while that is done.
+	maxCareful = 500
+)
 
 // rewriting is one pass over the due records.
 type rewriting struct {
@@ -131,12 +135,16 @@ func (w *rewriting) batch(ctx context.Context, r blockRange, careful bool) (n, e
 			return 0, err
 		}
 		excess = 0
+		limit := w.limit
+		if careful {
+			limit = min(limit, maxCareful)
+		}
 		if careful || slices.ContainsFunc(w.transforms, func(tr transform) bool { return tr.compute != nil }) {
-			n, err = w.listed(ctx, tx, r, careful)
+			n, err = w.listed(ctx, tx, r, limit, careful)
 		} else {
 			n, err = w.atOnce(ctx, tx, r)
 		}
-		if err == nil && n > w.limit {
+		if err == nil && n > limit {
 			excess = n
 			return 0, nil // which rolls back
 		}
@@ -145,11 +153,20 @@ func (w *rewriting) batch(ctx context.Context, r blockRange, careful bool) (n, e
 	return n, excess, err
 }
 
+// witness counts the records of a range that are to be rewritten still, but for so many that cannot be.
+func (w *rewriting) witness(r blockRange, but int64) func(context.Context) (int64, error) {
+	var a arguments
+	sql := "SELECT count(*) - " + a.add(but, "bigint") + " FROM " + r.target + " AS t WHERE " + r.where(&a) + " AND " + w.due.due("t", &a) +
+		" AND " + changes(w.transforms, &a)
+	return w.s.counting(sql, a)
+}
+
 // atOnce rewrites the due records of a range by one statement.
 func (w *rewriting) atOnce(ctx context.Context, tx pgx.Tx, r blockRange) (int64, error) {
 	var a arguments
 	sql := "UPDATE " + r.target + " AS t SET " + assignments(w.transforms, &a) + " WHERE " + r.where(&a) + " AND " + w.due.due("t", &a) +
-		" AND " + changes(w.transforms, "t", &a)
+		" AND " + changes(w.transforms, &a)
+	w.s.witness = w.witness(r, 0)
 	tag, err := tx.Exec(ctx, sql, a...)
 	return tag.RowsAffected(), err
 }

@@ -24,14 +24,14 @@ type record struct {
 }
 
 // listed rewrites the due records of a range one by one as far as their values go, but by one statement. It returns a number
-// above the limit, and changes nothing, if there are more.
-func (w *rewriting) listed(ctx context.Context, tx pgx.Tx, r blockRange, careful bool) (int64, error) {
-	records, err := w.lock(ctx, tx, r)
+// above limit, and changes nothing, if there are more.
+func (w *rewriting) listed(ctx context.Context, tx pgx.Tx, r blockRange, limit int64, careful bool) (int64, error) {
+	records, err := w.lock(ctx, tx, r, limit)
 	if err != nil || len(records) == 0 {
 		return 0, err
 	}
-	if n := int64(len(records)); n > w.limit {
-		return 2 * w.limit, nil
+	if int64(len(records)) > limit {
+		return 2 * limit, nil
 	}
 	var some []record
 	for _, rec := range records {
@@ -42,14 +42,18 @@ func (w *rewriting) listed(ctx context.Context, tx pgx.Tx, r blockRange, careful
 	if len(some) == 0 {
 		return 0, nil
 	}
+	var n int64
 	if careful {
-		return w.apply(ctx, tx, r, some)
+		n, err = w.apply(ctx, tx, r, some)
+	} else {
+		n, err = w.update(ctx, tx, r, some, w.transforms)
 	}
-	return w.update(ctx, tx, r, some, w.transforms)
+	w.s.witness = w.witness(r, int64(len(records))-n)
+	return n, err
 }
 
-// lock locks and reads the due records of a range, one more than the limit at most.
-func (w *rewriting) lock(ctx context.Context, tx pgx.Tx, r blockRange) ([]record, error) {
+// lock locks and reads the due records of a range, one more than limit at most.
+func (w *rewriting) lock(ctx context.Context, tx pgx.Tx, r blockRange, limit int64) ([]record, error) {
 	var a arguments
 	var fields strings.Builder
 	byServer := "false"
@@ -63,8 +67,8 @@ func (w *rewriting) lock(ctx context.Context, tx pgx.Tx, r blockRange) ([]record
 		fields.WriteString(", CASE WHEN " + tr.changes(x, &a) + " THEN " + x + "::text END")
 	}
 	sql := "SELECT t.tableoid, t.ctid::text, " + byServer + ", ARRAY[" + strings.TrimPrefix(fields.String(), ", ") + "]::text[] FROM " + r.target +
-		" AS t WHERE " + r.where(&a) + " AND " + w.due.due("t", &a) + " AND " + changes(w.transforms, "t", &a) +
-		" LIMIT " + a.add(w.limit+1, "bigint") + " FOR UPDATE OF t"
+		" AS t WHERE " + r.where(&a) + " AND " + w.due.due("t", &a) + " AND " + changes(w.transforms, &a) +
+		" LIMIT " + a.add(limit+1, "bigint") + " FOR UPDATE OF t"
 	rows, err := tx.Query(ctx, sql, a...)
 	if err != nil {
 		return nil, err
@@ -76,7 +80,7 @@ func (w *rewriting) lock(ctx context.Context, tx pgx.Tx, r blockRange) ([]record
 
 // compute replaces values by what becomes of them, nil for those that are not understood, and says whether any changes.
 func (w *rewriting) compute(values []*string) bool {
-	any := false
+	some := false
 	for i, v := range values {
 		if v == nil {
 			continue
@@ -84,10 +88,10 @@ func (w *rewriting) compute(values []*string) bool {
 		became, ok := w.transforms[i].compute(*v)
 		w.misunderstood = w.misunderstood || !ok
 		if values[i] = nil; ok && became != *v {
-			values[i], any = &became, true
+			values[i], some = &became, true
 		}
 	}
-	return any
+	return some
 }
 
 // update rewrites records by one statement.

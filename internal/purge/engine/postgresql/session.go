@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"dataretention.dev/retention-operator/internal/purge/engine"
 	"dataretention.dev/retention-operator/internal/receipt"
@@ -31,7 +32,11 @@ type session struct {
 	conn   *pgx.Conn
 	// identity is what the server said first; every later connection must say the same.
 	identity string
-	locked   bool
+	// started is when the server of the current connection was started.
+	started time.Time
+	locked  bool
+	// witness counts what a batch has changed and finds unchanged, should its commit be in doubt. Each batch sets its own.
+	witness func(context.Context) (int64, error)
 }
 
 // batch runs do in a transaction and commits it. It tells progress before and after the commit. What is known to be
@@ -63,6 +68,7 @@ func (s *session) try(ctx context.Context, progress engine.Progress, do func(con
 	if err != nil {
 		return 0, err
 	}
+	s.witness = nil
 	n, err := do(ctx, tx)
 	if err != nil || n == 0 {
 		return 0, errors.Join(err, ignoreClosed(tx.Rollback(context.WithoutCancel(ctx))))
@@ -74,7 +80,7 @@ func (s *session) try(ctx context.Context, progress engine.Progress, do func(con
 	progress.InFlight(n)
 	// A stop must not tear a commit apart: it is on its way, and takes no time.
 	if err := tx.Commit(context.WithoutCancel(ctx)); err != nil {
-		committed, askErr := s.outcome(context.WithoutCancel(ctx), xid, err)
+		committed, askErr := s.outcome(context.WithoutCancel(ctx), xid, n, err)
 		switch {
 		case askErr != nil:
 			return 0, &engine.Error{Reason: engine.ReasonOf(askErr)} // in doubt: the receipt keeps the batch in flight
@@ -87,25 +93,30 @@ func (s *session) try(ctx context.Context, progress engine.Progress, do func(con
 	return n, nil
 }
 
-// outcome asks the server how a transaction ended whose commit returned an error.
-func (s *session) outcome(ctx context.Context, xid string, commitErr error) (committed bool, err error) {
+// outcome asks the server how a transaction ended that changed n records and whose commit returned an error.
+//
+// A server that crashed may not remember the transaction: if nothing of it had reached the disk, its number is still to come,
+// or was given to another transaction since. So a number that is said to be committed is believed only if the records are
+// indeed no longer there.
+func (s *session) outcome(ctx context.Context, xid string, n int64, commitErr error) (committed bool, err error) {
 	if isServerError(commitErr) {
 		return false, nil // the server itself refused the commit
 	}
+	started := s.started
 	s.drop()
 	deadline := time.Now().Add(reconnectFor)
 	for attempt := 1; ; attempt++ {
-		var status *string
-		err := s.ensure(ctx)
-		if err == nil {
-			err = s.conn.QueryRow(ctx, "SELECT pg_xact_status($1::text::xid8)", xid).Scan(&status)
+		status, err := s.status(ctx, xid)
+		if err == nil && status == "committed" {
+			var done bool
+			if done, err = s.believe(ctx, started, n); err == nil {
+				return done, nil
+			}
 		}
 		switch {
-		case err == nil && status != nil && *status == "committed":
-			return true, nil
-		case err == nil && status != nil && *status == "aborted":
+		case err == nil && status == "aborted":
 			return false, nil
-		case err == nil && status == nil: // too old to be known: it cannot be, but then it is not known
+		case err == nil && status == "": // too old to be known: it cannot be, but then it is not known
 			return false, engine.Fail(receipt.Unreachable, "")
 		case err != nil && !sanitize(err).Transient, time.Now().After(deadline):
 			return false, sanitize(err)
@@ -113,6 +124,46 @@ func (s *session) outcome(ctx context.Context, xid string, commitErr error) (com
 		if err := pause(ctx, attempt); err != nil {
 			return false, sanitize(err)
 		}
+	}
+}
+
+// believe says whether a transaction that is said to be committed, and changed n records, can be ours.
+func (s *session) believe(ctx context.Context, started time.Time, n int64) (bool, error) {
+	if s.witness == nil {
+		if !s.started.Equal(started) {
+			return false, engine.Fail(receipt.Unreachable, "") // nobody can tell
+		}
+		return true, nil
+	}
+	still, err := s.witness(ctx)
+	return 2*still < n, err // one or the other might have come or gone meanwhile
+}
+
+// status is the server's word on a transaction: committed, aborted, in progress; empty if it is too old to be known.
+func (s *session) status(ctx context.Context, xid string) (string, error) {
+	if err := s.ensure(ctx); err != nil {
+		return "", err
+	}
+	var status *string
+	err := s.conn.QueryRow(ctx, "SELECT pg_xact_status($1::text::xid8)", xid).Scan(&status)
+	var server *pgconn.PgError
+	switch {
+	case errors.As(err, &server) && server.Code == "22023": // "transaction ID is in the future": forgotten in a crash
+		return "aborted", nil
+	case err != nil || status == nil:
+		return "", err
+	}
+	return *status, nil
+}
+
+// counting is a witness: it counts by a query.
+func (s *session) counting(sql string, a arguments) func(context.Context) (int64, error) {
+	return func(ctx context.Context) (n int64, err error) {
+		if err := s.ensure(ctx); err != nil {
+			return 0, err
+		}
+		err = s.conn.QueryRow(ctx, sql, a...).Scan(&n)
+		return n, err
 	}
 }
 

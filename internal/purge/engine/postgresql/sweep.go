@@ -7,6 +7,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -94,6 +95,7 @@ func (w *sweep) batch(ctx context.Context, limit int64, prepare func(context.Con
 		if err != nil {
 			return 0, err
 		}
+		w.s.witness = w.s.counting(strings.Replace(sql, "DELETE", "SELECT count(*)", 1), a)
 		tag, err := tx.Exec(ctx, sql, a...)
 		if err == nil && tag.RowsAffected() > limit {
 			excess = tag.RowsAffected()

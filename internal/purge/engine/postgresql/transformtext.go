@@ -16,9 +16,8 @@ import (
 )
 
 const (
+	// A pseudonym is hmacPrefix and 64 hexadecimal digits, hmacLength characters in all.
 	hmacPrefix = "hmac-sha256:"
-	// hmacForm is the form of a pseudonym, as a regular expression of PostgreSQL; hmacLength its length in characters.
-	hmacForm   = "^hmac-sha256:[0-9a-f]{64}$"
 	hmacLength = len(hmacPrefix) + 2*sha256.Size
 	// minKey is the length in bytes below which a key could be guessed, maxKey a bound on what is read.
 	minKey = 16
@@ -49,11 +48,11 @@ func hmacWith(key []byte) func(string) (string, bool) {
 
 // truncatedIP is the form of what truncateIP returns, as a regular expression of PostgreSQL. A text of blanks alone tells
 // nothing that could be cut.
-const truncatedIP = `^(\s*` +
-	`|(::ffff:)?` + octet + `\.` + octet + `\.` + octet + `\.0` +
-	`|([0-9a-f]{1,4}:){1,3}:|::)$`
+const truncatedIP = `^(?:\s*` +
+	`|(?:::ffff:)?` + octet + `\.` + octet + `\.` + octet + `\.0` +
+	`|(?:[0-9a-f]{1,4}:){1,3}:|::)$`
 
-const octet = `(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])`
+const octet = `(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])`
 
 // truncateIP keeps 24 bits of an IPv4 address and 48 of an IPv6 address, and false of what is no address. An IPv4 address
 // in IPv6's clothes keeps what an IPv4 address keeps. The zone of an IPv6 address, a name of an interface, goes.

@@ -221,6 +221,10 @@ type RunDatastore struct {
 	// +kubebuilder:validation:MaxLength=64
 	UID string `json:"uid,omitempty"`
 
+	// generation is the generation of the Datastore that the plan was made from.
+	// +optional
+	Generation int64 `json:"generation,omitempty"`
+
 	// state is how far the run has come here: Waiting, Preparing, Released or
 	// Finished.
 	// +required

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/planinput"
 	"dataretention.dev/retention-operator/internal/purgejob"
 )
 
@@ -29,6 +30,7 @@ const (
 	reasonDatastoreLost    = "DatastoreLost"
 	reasonReceiptLost      = "ReceiptLost"
 	reasonPolicyDeleted    = "PolicyDeleted"
+	reasonNotSelected      = "NotSelected"
 )
 
 // advance takes each datastore of the active run one step on. Trouble with one never keeps the others from going on.
@@ -142,7 +144,7 @@ func settle(d *retentionv1.RunDatastore, c *compiled) error {
 			fmt.Sprintf("The policy has %d steps in this datastore, and at most %d can be accounted for: use several policies", len(c.datasets), maxEntries))
 		return nil
 	}
-	d.PlanDigest, d.Datasets = c.digest, c.datasets
+	d.PlanDigest, d.Datasets, d.Generation = c.digest, c.datasets, c.plan.Datastore.Generation
 	if len(c.plan.Steps) == 0 {
 		outcome := retentionv1.OutcomeSucceeded
 		if slices.ContainsFunc(d.Excluded, isProblem) {
@@ -209,7 +211,8 @@ func (r *Reconciler) giveBack(ctx context.Context, s *scope, d *retentionv1.RunD
 	return nil
 }
 
-// liveDatastore reads the datastore of an entry past the cache. It finishes the entry and returns nil if it is gone.
+// liveDatastore reads the datastore of an entry past the cache. It finishes the entry and returns nil if it is gone, or is
+// no longer meant.
 func (r *Reconciler) liveDatastore(ctx context.Context, s *scope, d *retentionv1.RunDatastore) (*retentionv1.Datastore, error) {
 	ds := &retentionv1.Datastore{}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: s.policy.Namespace, Name: d.Name}, ds)
@@ -219,6 +222,9 @@ func (r *Reconciler) liveDatastore(ctx context.Context, s *scope, d *retentionv1
 		return nil, fmt.Errorf("reading the datastore: %w", err)
 	case gone || string(ds.UID) != d.UID || !ds.DeletionTimestamp.IsZero():
 		finish(d, retentionv1.OutcomeFailed, reasonDatastoreGone, "The Datastore was deleted, or made anew, during the run")
+		return nil, nil
+	case !planinput.Selects(s.policy, ds.Labels):
+		finish(d, retentionv1.OutcomeInterrupted, reasonNotSelected, "spec.datastoreSelector no longer selects the Datastore")
 		return nil, nil
 	}
 	return ds, nil

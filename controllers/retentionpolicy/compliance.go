@@ -30,7 +30,9 @@ func unknown(reason, format string, args ...any) verdict {
 
 // complianceInput is all that the promise is judged by.
 type complianceInput struct {
-	lastRun    *retentionv1.Run
+	lastRun *retentionv1.Run
+	// generation is the policy's, now.
+	generation int64
 	datastores []retentionv1.Datastore
 	timing     timing
 	now        time.Time
@@ -48,9 +50,12 @@ func judgeCompliance(in complianceInput) verdict {
 	for i := range in.datastores {
 		name := in.datastores[i].Name
 		d := findDatastore(in.lastRun, name)
-		if d == nil {
+		if d == nil || d.UID != string(in.datastores[i].UID) {
 			notObserved = fmt.Sprintf("Datastore %s was not part of the latest run", name)
 			continue
+		}
+		if d.Generation != in.datastores[i].Generation {
+			notObserved = fmt.Sprintf("Datastore %s has changed since the latest run", name)
 		}
 		if len(d.Datasets) == 0 && d.Outcome != retentionv1.OutcomeSucceeded && d.Outcome != retentionv1.OutcomeSimulated {
 			notObserved = fmt.Sprintf("Datastore %s was not looked at: %s", name, d.Reason)
@@ -75,7 +80,9 @@ func judgeCompliance(in complianceInput) verdict {
 		return unknown(retentionv1.ReasonNotObserved, "%s", notObserved)
 	case notApplicable:
 		return unknown(retentionv1.ReasonRulesNotApplicable, "%s", problem)
-	case in.now.After(observationLimit(in.timing, slot)):
+	case in.lastRun.PolicyGeneration != in.generation:
+		return unknown(retentionv1.ReasonNotObserved, "The policy has changed since the latest run")
+	case in.now.After(observationLimit(in.timing, slot)), believable(&slot, in.now) == nil:
 		return unknown(retentionv1.ReasonObservationTooOld, "The latest look was for %s", slot.UTC().Format(time.RFC3339))
 	case undated > 0:
 		return unknown(retentionv1.ReasonUndatedRecords,

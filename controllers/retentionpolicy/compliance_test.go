@@ -71,7 +71,18 @@ func TestJudgeCompliance(t *testing.T) {
 		"records remain, age unknown":                 {runOf(retentionv1.OutcomeIncomplete, dataset(remaining(3, nil))), []retentionv1.Datastore{shop}, time.Minute, metav1.ConditionFalse, retentionv1.ReasonOverdueRecords},
 		"what remains is within one interval":         {runOf(retentionv1.OutcomeIncomplete, dataset(remaining(3, ptr.To(cutoff.Add(-time.Hour))))), []retentionv1.Datastore{shop}, time.Minute, metav1.ConditionTrue, retentionv1.ReasonNoOverdueRecords},
 		"what remains has grown too old":              {runOf(retentionv1.OutcomeIncomplete, dataset(remaining(3, ptr.To(cutoff.Add(-time.Hour))))), []retentionv1.Datastore{shop}, 24 * time.Hour, metav1.ConditionFalse, retentionv1.ReasonOverdueRecords},
-		"the datastore was unreachable":               {runOf(retentionv1.OutcomeUnreachable), []retentionv1.Datastore{shop}, time.Minute, metav1.ConditionUnknown, retentionv1.ReasonNotObserved},
+		"a datastore was made anew": {runOf(retentionv1.OutcomeSucceeded, dataset(nil)),
+			[]retentionv1.Datastore{{ObjectMeta: metav1.ObjectMeta{Name: "shop", UID: "another"}}}, time.Minute, metav1.ConditionUnknown, retentionv1.ReasonNotObserved},
+		"the data map has changed since": {runOf(retentionv1.OutcomeSucceeded, dataset(nil)),
+			[]retentionv1.Datastore{{ObjectMeta: metav1.ObjectMeta{Name: "shop", Generation: 2}}}, time.Minute, metav1.ConditionUnknown, retentionv1.ReasonNotObserved},
+		"the policy has changed since": {func() *retentionv1.Run {
+			r := runOf(retentionv1.OutcomeSucceeded, dataset(nil))
+			r.PolicyGeneration = 7
+			return r
+		}(), []retentionv1.Datastore{shop}, time.Minute, metav1.ConditionUnknown, retentionv1.ReasonNotObserved},
+		"a wrong clock made the run": {runOf(retentionv1.OutcomeSucceeded, dataset(nil)), []retentionv1.Datastore{shop}, -48 * time.Hour,
+			metav1.ConditionUnknown, retentionv1.ReasonObservationTooOld},
+		"the datastore was unreachable": {runOf(retentionv1.OutcomeUnreachable), []retentionv1.Datastore{shop}, time.Minute, metav1.ConditionUnknown, retentionv1.ReasonNotObserved},
 		"a step was never verified": {runOf(retentionv1.OutcomeFailed, dataset(func(ds *retentionv1.RunDataset) { ds.Remaining = nil; ds.Outcome = "Failed" })),
 			[]retentionv1.Datastore{shop}, time.Minute, metav1.ConditionUnknown, retentionv1.ReasonNotObserved},
 		"a failed step that deleted nothing is not an observation": {runOf(retentionv1.OutcomeFailed, dataset(func(ds *retentionv1.RunDataset) {

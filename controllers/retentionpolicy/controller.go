@@ -109,7 +109,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil && !isInvalid(err) {
 		return ctrl.Result{}, err
 	}
-	if s.run() == nil {
+	if s.run() == nil && before.Status.ActiveRun == nil { // the pass has pruned what runs left behind
 		return ctrl.Result{RequeueAfter: s.requeue}, r.unfinalize(ctx, policy)
 	}
 	return ctrl.Result{RequeueAfter: s.requeue}, nil
@@ -127,10 +127,7 @@ func (r *Reconciler) reconcile(ctx context.Context, s *scope) error {
 	if s.run() != nil {
 		return r.advance(ctx, s)
 	}
-	if s.deleting() {
-		return nil
-	}
-	if err := r.prune(ctx, s.policy); err != nil {
+	if err := r.prune(ctx, s.policy); err != nil || s.deleting() {
 		return err
 	}
 	return r.start(ctx, s)

@@ -332,6 +332,7 @@ func TestADeletedPolicyAccountsForItsRun(t *testing.T) {
 	}
 	w.must(w.c.Delete(t.Context(), w.policy("p")))
 	for range 20 {
+		w.clock.SetTime(w.clock.Now().Add(settleAfter / 2))
 		_ = w.pass(w.reconciler(), "p")
 		if w.policy("p") == nil {
 			break

@@ -62,7 +62,7 @@ func (s *scope) judgeCompliance(err error) verdict {
 	}
 	standing := meta.FindStatusCondition(s.policy.Status.Conditions, retentionv1.ConditionCompliant)
 	if err == nil || standing == nil || last == nil || s.now.After(observationLimit(s.timing, last.Slot.Time)) {
-		return judgeCompliance(complianceInput{lastRun: last, datastores: s.datastores, timing: s.timing, now: s.now})
+		return judgeCompliance(complianceInput{lastRun: last, generation: s.policy.Generation, datastores: s.datastores, timing: s.timing, now: s.now})
 	}
 	return verdict{standing.Status, standing.Reason, standing.Message}
 }

@@ -36,7 +36,7 @@ func decideStart(policy *retentionv1.RetentionPolicy, t timing, datastores []ret
 		Schedule:         t.schedule,
 		Now:              now,
 		Created:          policy.CreationTimestamp.Time,
-		LastScheduleTime: latest(st.LastScheduleTime, st.LastMissedTime),
+		LastScheduleTime: believable(latest(st.LastScheduleTime, st.LastMissedTime), now),
 		StartingDeadline: t.deadline,
 		Suspend:          policy.Spec.IsSuspended(),
 	})
@@ -53,7 +53,7 @@ func decideStart(policy *retentionv1.RetentionPolicy, t timing, datastores []ret
 	}
 	if request := requestOf(policy); request != "" && request != st.LastHandledRequest {
 		slot := now.UTC().Truncate(time.Second)
-		if st.LastRun != nil && !slot.After(st.LastRun.Slot.Time) {
+		if st.LastRun != nil && !slot.After(st.LastRun.Slot.Time) && believable(&st.LastRun.Slot.Time, now) != nil {
 			return s // one run per second: its name is made from it
 		}
 		s.run = newRun(policy, retentionv1.TriggerRequest, slot, now, datastores)
@@ -96,8 +96,7 @@ func approvedRun(policy *retentionv1.RetentionPolicy, now time.Time) *retentionv
 	resumed := false
 	for i := range run.Datastores {
 		d := &run.Datastores[i]
-		// An approval is good for one attempt: ApprovedRecords tells that it was used.
-		if d.Outcome != retentionv1.OutcomeAwaitingApproval || d.ApprovedRecords != nil || !slices.Contains(approved, d.PlanDigest) {
+		if !approvable(d) || !slices.Contains(approved, d.PlanDigest) {
 			continue
 		}
 		var due int64
@@ -116,6 +115,27 @@ func approvedRun(policy *retentionv1.RetentionPolicy, now time.Time) *retentionv
 	run.StartTime = metav1.NewTime(now)
 	run.CompletionTime, run.Outcome, run.Message, run.RunTotals = nil, "", "", retentionv1.RunTotals{}
 	return run
+}
+
+// maxAhead is how far a slot that was taken may lie ahead of our clock.
+const maxAhead = 24 * time.Hour
+
+// believable is t, or nil if a clock that was far wrong has written it: nothing would ever run again until then.
+func believable(t *time.Time, now time.Time) *time.Time {
+	if t == nil || t.Sub(now) > maxAhead {
+		return nil
+	}
+	return t
+}
+
+// approvable says whether an approval carries an entry on. It is good for one attempt: ApprovedRecords tells that it was
+// used. Where an attempt had changed something before a guardrail stopped the next, going on from here would drop what it
+// did from the record.
+func approvable(d *retentionv1.RunDatastore) bool {
+	return d.Outcome == retentionv1.OutcomeAwaitingApproval && d.ApprovedRecords == nil &&
+		!slices.ContainsFunc(d.Datasets, func(ds retentionv1.RunDataset) bool {
+			return ptr.Deref(ds.Deleted, 0)+ptr.Deref(ds.Anonymized, 0) > 0 || ds.Counting == retentionv1.CountingAtLeast
+		})
 }
 
 func latest(a, b *metav1.Time) *time.Time {

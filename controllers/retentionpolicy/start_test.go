@@ -97,7 +97,8 @@ func TestDecideStart(t *testing.T) {
 
 func TestApprovedRunCarriesTheCount(t *testing.T) {
 	p := &retentionv1.RetentionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p", Annotations: map[string]string{retentionv1.AnnotationApprovedPlan: "sha256:aa"}}}
-	p.Status.LastRun = runOf(retentionv1.OutcomeAwaitingApproval, dataset(func(ds *retentionv1.RunDataset) { ds.Deleted = nil }), dataset(nil))
+	untouched := func(ds *retentionv1.RunDataset) { ds.Deleted, ds.Remaining = nil, nil }
+	p.Status.LastRun = runOf(retentionv1.OutcomeAwaitingApproval, dataset(untouched), dataset(untouched))
 	p.Status.LastRun.Datastores[0].PlanDigest = "sha256:aa"
 	p.Status.LastRun.Datastores = append(p.Status.LastRun.Datastores, retentionv1.RunDatastore{Name: "done", State: retentionv1.RunFinished, Outcome: retentionv1.OutcomeSucceeded})
 	got := approvedRun(p, slot)

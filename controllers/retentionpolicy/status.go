@@ -143,8 +143,8 @@ func approvalMessage(run *retentionv1.Run) string {
 		d := &run.Datastores[i]
 		switch {
 		case d.Outcome != retentionv1.OutcomeAwaitingApproval:
-		case d.ApprovedRecords != nil:
-			return fmt.Sprintf("Datastore %s: %s. The approval was used up; ask for a new run with the annotation %s",
+		case !approvable(d):
+			return fmt.Sprintf("Datastore %s: %s. This plan cannot be approved any more; ask for a new run with the annotation %s",
 				d.Name, d.Message, retentionv1.AnnotationRequestedAt)
 		default:
 			return fmt.Sprintf("Datastore %s: %s. To carry the plan out, annotate the policy with %s=%s",

@@ -5,6 +5,7 @@ package retentionpolicy
 import (
 	"context"
 	"fmt"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -35,9 +36,11 @@ func (r *Reconciler) supervise(ctx context.Context, s *scope, d *retentionv1.Run
 		return fmt.Errorf("reading the Job: %w", err)
 	}
 	switch {
-	case purgejob.State(job).Finished() || !job.DeletionTimestamp.IsZero():
+	case purgejob.State(job).Finished():
 		return r.collect(ctx, s, d, job)
-	case s.deleting():
+	case !job.DeletionTimestamp.IsZero():
+		return r.collectStopped(ctx, s, d, job, job.DeletionTimestamp.Time)
+	case s.deleting() || job.Annotations[annotationStopped] != "":
 		return r.stop(ctx, s, d, job)
 	case ptr.Deref(job.Spec.Suspend, false):
 		return r.release(ctx, s, d, job)
@@ -53,8 +56,10 @@ func (r *Reconciler) release(ctx context.Context, s *scope, d *retentionv1.RunDa
 		return fmt.Errorf("reading the policy before the release: %w", err)
 	}
 	active := policy.Status.ActiveRun
-	if policy.UID != s.policy.UID || !policy.DeletionTimestamp.IsZero() || active == nil || active.Name != s.run().Name {
-		return nil // what we hold is out of date; the next pass sees why
+	if policy.UID != s.policy.UID || policy.Generation != s.policy.Generation || !policy.DeletionTimestamp.IsZero() ||
+		active == nil || active.Name != s.run().Name {
+		s.again(pollInterval)
+		return nil // what we hold, such as our own rules, is out of date; the next pass sees why
 	}
 	if on := findDatastore(active, d.Name); on == nil || on.State != retentionv1.RunReleased || on.PlanDigest != d.PlanDigest {
 		return nil
@@ -75,6 +80,10 @@ func (r *Reconciler) release(ctx context.Context, s *scope, d *retentionv1.RunDa
 		return nil
 	}
 	if !usable(ds, d) {
+		return nil
+	}
+	if s.run().Mode == retentionv1.ModeEnforce && policy.Spec.GetMode() != retentionv1.ModeEnforce {
+		finish(d, retentionv1.OutcomeInterrupted, reasonPlanChanged, "spec.mode no longer lets anything be changed")
 		return nil
 	}
 	c, err := r.compile(ctx, s, ds)
@@ -111,14 +120,34 @@ func (r *Reconciler) unsuspend(ctx context.Context, s *scope, job *batchv1.Job) 
 }
 
 // stop ends a Job for good and accounts for what it did. It is suspended, not deleted: of a Job that is being deleted
-// Kubernetes no longer stops the Pods. The Pod ends with its batch, and our finalizer keeps its receipt.
+// Kubernetes no longer stops the Pods. The Pod ends with its batch, and our finalizer keeps its receipt. The mark on the
+// Job makes a release that another manager is about to write fail, and keeps the Job from ever being released again.
 func (r *Reconciler) stop(ctx context.Context, s *scope, d *retentionv1.RunDatastore, job *batchv1.Job) error {
-	if !ptr.Deref(job.Spec.Suspend, false) {
+	stopped, err := time.Parse(time.RFC3339, job.Annotations[annotationStopped])
+	if !ptr.Deref(job.Spec.Suspend, false) || err != nil {
 		base := job.DeepCopy()
+		stopped = s.now
 		job.Spec.Suspend = ptr.To(true)
+		metav1.SetMetaDataAnnotation(&job.ObjectMeta, annotationStopped, stopped.UTC().Format(time.RFC3339))
 		if err := r.Client.Patch(ctx, job, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
 			return fmt.Errorf("suspending the Job: %w", err)
 		}
+	}
+	return r.collectStopped(ctx, s, d, job, stopped)
+}
+
+// annotationStopped says since when a Job is not to work any more.
+const annotationStopped = retentionv1.Group + "/stopped-at"
+
+// settleAfter is how long the Job controller may still make a Pod of a Job that it has not yet seen stopped.
+const settleAfter = 10 * time.Second
+
+// collectStopped is collect for a Job that was stopped at a time: a Pod that is being made just then would go unnoticed,
+// and its receipt with it.
+func (r *Reconciler) collectStopped(ctx context.Context, s *scope, d *retentionv1.RunDatastore, job *batchv1.Job, stopped time.Time) error {
+	if left := stopped.Add(settleAfter).Sub(s.now); left > 0 && left <= settleAfter {
+		s.again(left)
+		return nil
 	}
 	return r.collect(ctx, s, d, job)
 }
@@ -161,11 +190,14 @@ func (r *Reconciler) podsOf(ctx context.Context, job *batchv1.Job) ([]corev1.Pod
 func (r *Reconciler) dropFinalizers(ctx context.Context, policy *retentionv1.RetentionPolicy, name string) error {
 	job := &batchv1.Job{}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: policy.Namespace, Name: name}, job)
-	if apierrors.IsNotFound(err) || (err == nil && !metav1.IsControlledBy(job, policy)) {
-		return nil
+	if apierrors.IsNotFound(err) {
+		return r.dropOrphans(ctx, policy, name)
 	}
 	if err != nil {
 		return fmt.Errorf("reading the Job: %w", err)
+	}
+	if !metav1.IsControlledBy(job, policy) {
+		return nil
 	}
 	pods, err := r.podsOf(ctx, job)
 	if err != nil {
@@ -177,6 +209,22 @@ func (r *Reconciler) dropFinalizers(ctx context.Context, policy *retentionv1.Ret
 		}
 	}
 	return r.dropFinalizer(ctx, job)
+}
+
+// dropOrphans lets go of the Pods of a Job that somebody has removed together with its finalizer: nobody else would.
+func (r *Reconciler) dropOrphans(ctx context.Context, policy *retentionv1.RetentionPolicy, job string) error {
+	list := &corev1.PodList{}
+	if err := r.Live.List(ctx, list, client.InNamespace(policy.Namespace), client.MatchingLabels{
+		batchv1.JobNameLabel: job, purgejob.LabelPolicy: purgejob.LabelValue(policy.Name),
+	}); err != nil {
+		return fmt.Errorf("listing the Pods of a Job that is gone: %w", err)
+	}
+	for i := range list.Items {
+		if err := r.dropFinalizer(ctx, &list.Items[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Reconciler) dropFinalizer(ctx context.Context, obj client.Object) error {

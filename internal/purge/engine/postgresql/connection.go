@@ -163,7 +163,6 @@ func prepareConfig(config *pgx.ConnConfig, in engine.Input) {
 		// A batch is a small part of a big table: each is planned for its own part, and compiling it does not pay.
 		"plan_cache_mode": "force_custom_plan",
 		"jit":             "off",
-		"random_page_cost": "4",
 	} {
 		config.RuntimeParams[name] = value
 	}

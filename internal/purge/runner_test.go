@@ -348,7 +348,7 @@ func TestKillNine(t *testing.T) {
 // last receipt.
 func (f *fixture) child(dir string, signal syscall.Signal, wait time.Duration) (*receipt.Receipt, int) {
 	f.t.Helper()
-	cmd := exec.CommandContext(f.t.Context(), os.Args[0]) //nolint:gosec // it is this program
+	cmd := exec.CommandContext(f.t.Context(), os.Args[0]) // it is this program
 	cmd.Env = append(os.Environ(), childPlan+"="+dir)
 	if err := cmd.Start(); err != nil {
 		f.t.Fatal(err)
@@ -362,7 +362,7 @@ func (f *fixture) child(dir string, signal syscall.Signal, wait time.Duration) (
 		_ = cmd.Process.Signal(signal)
 	}
 	_ = cmd.Wait()
-	b, err := os.ReadFile(filepath.Join(dir, "receipt")) //nolint:gosec // a temporary file
+	b, err := os.ReadFile(filepath.Join(dir, "receipt")) // a temporary file
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func TestChooseAccess(t *testing.T) {
 func TestWindow(t *testing.T) {
 	const slots = 292
 	for seed := range uint64(300) {
-		rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // reproducible
+		rng := rand.New(rand.NewPCG(seed, 0)) // reproducible
 		blocks, target := 1+rng.Int64N(3000), 1+rng.Int64N(6000)
 		perBlock := make([]int64, blocks)
 		var total int64

@@ -43,7 +43,7 @@ func TestConcurrentWriters(t *testing.T) {
 			for w := range 3 {
 				writer := postgres.Connect(t, dsn)
 				writers.Go(func() {
-					rng := rand.New(rand.NewPCG(uint64(w), 0)) //nolint:gosec // reproducible
+					rng := rand.New(rand.NewPCG(uint64(w), 0)) // reproducible
 					for {
 						select {
 						case <-stop:

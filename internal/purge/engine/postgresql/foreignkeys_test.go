@@ -260,7 +260,7 @@ func TestChildAddedMeanwhileSurvives(t *testing.T) {
 			go func() { done <- step.Purge(t.Context(), progress) }()
 			watch := postgres.Connect(t, dsn)
 			for postgres.Value[int](t, watch, "SELECT count(*) FROM pg_locks WHERE NOT granted") == 0 {
-				time.Sleep(5 * time.Millisecond) //nolint:forbidigo // the server's clock is real as well
+				time.Sleep(5 * time.Millisecond)
 			}
 			if err := tx.Commit(t.Context()); err != nil {
 				t.Fatal(err)

@@ -12,9 +12,9 @@ import (
 // foresee returns the step's foreign keys. In a simulation, children that an earlier step of the Plan would delete do not
 // count. That looks one generation ahead: a child that is itself kept, by a grandchild, is taken for gone, so that Blocked is
 // then a lower bound.
-func (st *deleteStep) foresee(ctx context.Context) ([]foreignKey, error) {
+func (st *deleteStep) foresee(ctx context.Context) []foreignKey {
 	if st.s.in.Plan.Mode != plan.Simulate || len(st.keys) == 0 {
-		return st.keys, nil
+		return st.keys
 	}
 	keys := slices.Clone(st.keys)
 	for _, step := range st.s.in.Plan.Steps {
@@ -38,5 +38,5 @@ func (st *deleteStep) foresee(ctx context.Context) ([]foreignKey, error) {
 			}
 		}
 	}
-	return keys, nil
+	return keys
 }

@@ -99,7 +99,7 @@ type world struct {
 }
 
 func newWorld(seed uint64, zone *time.Location) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), loc: zone, schema: fmt.Sprintf("w%d", seed)} //nolint:gosec // reproducible
+	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), loc: zone, schema: fmt.Sprintf("w%d", seed)} // reproducible
 	sizes := [3]int{200 + w.rng.IntN(400), 40, 15}
 	for level := range 3 {
 		w.storages[level] = storages[w.rng.IntN(len(storages))]
@@ -232,7 +232,7 @@ func TestDeletesWhatTheDefinitionSays(t *testing.T) {
 				want.Retained++
 			}
 			if !due {
-				keep = append(keep, int32(i)) //nolint:gosec // small
+				keep = append(keep, int32(i)) // small
 			}
 		}
 		limits := plan.DefaultLimits

@@ -22,11 +22,7 @@ func (st *deleteStep) Verify(ctx context.Context) (engine.Leftover, error) {
 	if err := st.refresh(ctx); err != nil {
 		return engine.Leftover{}, err
 	}
-	keys, err := st.foresee(ctx)
-	if err != nil {
-		return engine.Leftover{}, err
-	}
-	left, err := st.s.leftover(ctx, st.table, st.due, keys)
+	left, err := st.s.leftover(ctx, st.table, st.due, st.foresee(ctx))
 	if err == nil {
 		err = st.forBegun(ctx, func(t *table) error {
 			more, err := st.s.leftover(ctx, t, st.due, nil) // nothing can refer to it

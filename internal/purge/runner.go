@@ -43,6 +43,8 @@ type runner struct {
 	logged  time.Time
 	// changed is how many records were deleted or anonymized so far.
 	changed int64
+	// refused is why nothing more may be changed.
+	refused *failure
 }
 
 // Run carries out a Plan and returns the exit code. What it did stands in the last Receipt.
@@ -54,7 +56,7 @@ func Run(ctx context.Context, c Config) receipt.ExitCode {
 	if err != nil {
 		r.fail(err)
 	}
-	r.write()
+	_ = r.write()
 	r.Log.Info("Ended", "phase", r.receipt.Phase, "reason", r.receipt.Reason, "exitCode", int(code))
 	if r.session != nil {
 		r.session.Close()
@@ -67,7 +69,7 @@ func (r *runner) run(ctx context.Context) (receipt.ExitCode, error) {
 	if err := r.readPlan(); err != nil {
 		return receipt.ExitPlanRefused, err
 	}
-	r.write()
+	_ = r.write()
 	if err := r.connect(ctx); err != nil {
 		return exitCode(err), err
 	}
@@ -302,14 +304,26 @@ func exitCode(err error) receipt.ExitCode {
 func (r *runner) phase(p receipt.Phase) {
 	r.receipt.Phase = p
 	r.Log.Info("Phase", "phase", p)
-	r.write()
+	_ = r.write()
 }
 
-// write rewrites the Receipt. A Receipt that cannot be written leaves the one before, which says less than was done and
-// never more; the log tells.
-func (r *runner) write() {
+// limit is how many records this process may change at most; negative is any number.
+func (r *runner) limit() int64 {
+	switch {
+	case r.plan.Guardrails.MaxRecords <= 0 && (r.ApprovedRecords < 0 || r.plan.Guardrails.MaxPercent <= 0):
+		return -1
+	default:
+		return max(r.ApprovedRecords, r.plan.Guardrails.MaxRecords)
+	}
+}
+
+// write rewrites the Receipt. If that fails the one before stands and the log tells. Only a change must not go on then: see
+// InFlight.
+func (r *runner) write() error {
 	r.receipt.Time = r.Clock().UTC()
-	if err := r.Receipts.Write(&r.receipt); err != nil {
+	err := r.Receipts.Write(&r.receipt)
+	if err != nil {
 		r.Log.Error("The receipt was not written", "error", err.Error())
 	}
+	return err
 }

@@ -5,6 +5,7 @@ package purge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"dataretention.dev/retention-operator/internal/plan"
@@ -23,21 +24,35 @@ type stepRun struct {
 	transient bool
 	// seen is the runner's changed when the latest pass over this step ended.
 	seen int64
+	// doubt is the size of batches of which nobody knows whether they were committed.
+	doubt int64
 }
 
 // out is the step's entry in the Receipt.
 func (s *stepRun) out() *receipt.Step { return &s.r.receipt.Steps[s.index] }
 
-// InFlight puts a batch on record before its commit.
-func (s *stepRun) InFlight(n int64) {
-	s.out().InFlight = n
-	s.r.write()
+// InFlight puts a batch on record before its commit. What cannot be put on record is not done, nor what is more than was
+// allowed: records may become due after they were counted.
+func (s *stepRun) InFlight(n int64) error {
+	if limit := s.r.limit(); limit >= 0 && s.r.changed+n > limit {
+		s.r.refused = &failure{receipt.GuardrailExceeded, fmt.Sprintf(
+			"More records became due during the purge than the %d that are allowed", limit)}
+		return engine.Fail(receipt.GuardrailExceeded, "")
+	}
+	s.doubt = s.out().InFlight
+	s.out().InFlight = s.doubt + n
+	if err := s.r.write(); err != nil {
+		s.out().InFlight = s.doubt
+		s.r.refused = &failure{receipt.InternalError, "The receipt cannot be written, so nothing more was changed"}
+		return engine.Fail(receipt.InternalError, "")
+	}
+	return nil
 }
 
 // Committed puts a batch on record after its commit.
 func (s *stepRun) Committed(n int64, dropped int32) {
 	out := s.out()
-	out.InFlight, out.Verified = 0, false
+	out.InFlight, out.Verified = s.doubt, false
 	s.r.changed += n
 	out.Partitions += dropped
 	if s.step.Action == plan.Anonymize {
@@ -45,7 +60,7 @@ func (s *stepRun) Committed(n int64, dropped int32) {
 	} else {
 		out.Deleted += n
 	}
-	s.r.write()
+	_ = s.r.write() // if not, the record before still says that the batch is in doubt
 	if now := s.r.Clock(); now.Sub(s.r.logged) >= 5*time.Second {
 		s.r.logged = now
 		s.r.Log.Info("Progress", "dataset", s.step.Dataset, "rule", s.step.Rule, "done", out.Deleted+out.Anonymized, "due", out.Matched)
@@ -54,8 +69,8 @@ func (s *stepRun) Committed(n int64, dropped int32) {
 
 // RolledBack takes a batch off the record.
 func (s *stepRun) RolledBack() {
-	s.out().InFlight = 0
-	s.r.write()
+	s.out().InFlight = s.doubt
+	_ = s.r.write() // if not, the record before still says that the batch is in doubt
 }
 
 // Stopping says whether the process was asked to end.
@@ -89,7 +104,7 @@ func (r *runner) count(ctx context.Context) error {
 		if err := s.failed(err); err != nil {
 			return err
 		}
-		r.write()
+		_ = r.write()
 	}
 	return nil
 }
@@ -108,7 +123,7 @@ func (r *runner) purge(ctx context.Context) error {
 			return err
 		}
 		s.seen = r.changed
-		r.write()
+		_ = r.write()
 	}
 	return nil
 }
@@ -149,7 +164,7 @@ func (r *runner) verify(ctx context.Context) (next, error) {
 		s.record(left)
 		out.Reason = s.leftoverReason(left)
 		s.transient = s.transient && left.Remaining > left.Blocked
-		r.write()
+		_ = r.write()
 		curable := s.trouble == "" && left.Reason == "" || s.transient
 		n.again = n.again || (progressed && curable && left.Remaining > left.Blocked)
 		n.freed = n.freed || (left.Blocked > 0 && s.freed())
@@ -174,7 +189,7 @@ func (r *runner) foresee(ctx context.Context) error {
 			continue
 		}
 		s.record(left)
-		r.write()
+		_ = r.write()
 	}
 	return nil
 }
@@ -206,6 +221,9 @@ func (s *stepRun) failed(err error) error {
 	if err == nil {
 		return nil
 	}
+	if s.r.refused != nil {
+		return s.r.refused
+	}
 	if errors.Is(err, engine.ErrStopped) {
 		return err
 	}
@@ -215,12 +233,13 @@ func (s *stepRun) failed(err error) error {
 		s.transient = e.Transient || reason == receipt.StatementTimeout
 	}
 	switch reason {
-	case receipt.Unreachable, receipt.Interrupted, receipt.IdentityChanged, receipt.WriterActive:
+	case receipt.Unreachable, receipt.Interrupted, receipt.IdentityChanged, receipt.WriterActive, receipt.AuthenticationFails,
+		receipt.DatabaseNotFound, receipt.VersionNotSupported:
 		return err
 	}
 	s.trouble = reason
 	s.out().Reason, s.out().Verified = reason, false
 	s.r.Log.Warn("Step failed", "dataset", s.step.Dataset, "rule", s.step.Rule, "reason", reason, "error", err.Error())
-	s.r.write()
+	_ = s.r.write()
 	return nil
 }

@@ -85,8 +85,9 @@ type Leftover struct {
 
 // Progress is told of every batch.
 type Progress interface {
-	// InFlight is called when n records have been changed and the commit is about to be sent.
-	InFlight(n int64)
+	// InFlight is called when n records have been changed and the commit is about to be sent. An error forbids the commit.
+	// If neither Committed nor RolledBack follows, nobody knows how the batch ended.
+	InFlight(n int64) error
 	// Committed is called when the commit of n records is known to have happened; dropped of the partitions went whole.
 	Committed(n int64, dropped int32)
 	// RolledBack is called when it is known not to have happened.

@@ -30,7 +30,7 @@ func open(tb testing.TB, dsn string, p plan.Plan) *session {
 	}
 	s, err := Engine{}.Connect(tb.Context(), engine.Input{
 		ConnectionDir: postgres.Get(tb).Connection(tb, dsn), KeysDir: tb.TempDir(), Plan: &p,
-		Clock: func() time.Time { return time.Now() }, //nolint:forbidigo // the server's clock is real as well
+		Clock: time.Now, // the server's clock is real as well
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -49,9 +49,9 @@ type recorder struct {
 	stop               bool
 }
 
-func (r *recorder) InFlight(n int64) { r.inFlight = n }
-func (r *recorder) RolledBack()      { r.inFlight = 0 }
-func (r *recorder) Stopping() bool   { return r.stop }
+func (r *recorder) InFlight(n int64) error { r.inFlight = n; return nil }
+func (r *recorder) RolledBack()            { r.inFlight = 0 }
+func (r *recorder) Stopping() bool         { return r.stop }
 
 func (r *recorder) Committed(n int64, dropped int32) {
 	r.inFlight = 0

@@ -8,11 +8,13 @@ package postgresql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"dataretention.dev/retention-operator/internal/plan"
 	"dataretention.dev/retention-operator/internal/purge/engine"
@@ -98,10 +100,39 @@ func (s *session) dial(ctx context.Context) error {
 	case s.identity != server.Identity:
 		return engine.Fail(receipt.IdentityChanged, "")
 	}
+	if err := s.guard(ctx); err != nil {
+		return err
+	}
 	if s.locked { // the server gave our lock up with the connection
 		return s.lockOn(ctx)
 	}
 	return nil
+}
+
+// guard makes sure of two things that a connection's parameters cannot ask for. A role whose session_replication_role is
+// replica deletes without foreign keys and triggers having a say. And a server that does not look whether its client is
+// still there goes on with a scan, and holds our lock, for long after we are gone.
+func (s *session) guard(ctx context.Context) error {
+	var role string
+	if err := s.conn.QueryRow(ctx, "SELECT current_setting('session_replication_role')").Scan(&role); err != nil {
+		return err
+	}
+	if role != "origin" {
+		if _, err := s.conn.Exec(ctx, "SET session_replication_role = origin"); err != nil {
+			var server *pgconn.PgError
+			if errors.As(err, &server) {
+				return engine.Fail(receipt.PermissionDenied, "session_replication_role")
+			}
+			return err
+		}
+	}
+	// Not every system that a server runs on can do this.
+	_, err := s.conn.Exec(ctx, "SET client_connection_check_interval = '10s'")
+	var server *pgconn.PgError
+	if errors.As(err, &server) && server.SeverityUnlocalized == "ERROR" {
+		return nil
+	}
+	return err
 }
 
 // Server asks for the server's version, identity and clock.

@@ -77,7 +77,9 @@ func (s *session) try(ctx context.Context, progress engine.Progress, do func(con
 	if err := tx.QueryRow(ctx, "SELECT pg_current_xact_id()::text").Scan(&xid); err != nil {
 		return 0, errors.Join(err, ignoreClosed(tx.Rollback(context.WithoutCancel(ctx))))
 	}
-	progress.InFlight(n)
+	if err := progress.InFlight(n); err != nil {
+		return 0, errors.Join(err, ignoreClosed(tx.Rollback(context.WithoutCancel(ctx))))
+	}
 	// A stop must not tear a commit apart: it is on its way, and takes no time.
 	if err := tx.Commit(context.WithoutCancel(ctx)); err != nil {
 		committed, askErr := s.outcome(context.WithoutCancel(ctx), xid, n, err)
@@ -219,7 +221,7 @@ func (s *session) Close() { s.drop() }
 // pause waits before another attempt: longer each time, never the same for two processes that got in each other's way.
 func pause(ctx context.Context, attempt int) error {
 	wait := min(50*time.Millisecond<<min(attempt, 10), 5*time.Second)
-	wait = wait/2 + rand.N(wait) //nolint:gosec // jitter needs no secrecy
+	wait = wait/2 + rand.N(wait) // jitter needs no secrecy
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

@@ -9,7 +9,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/testing/postgres"
 )
 
@@ -48,17 +51,13 @@ func TestKillNine(t *testing.T) {
 		{"purge process", func() {
 			e.must(e.c.Get(t.Context(), client.ObjectKeyFromObject(p), p))
 			if run := p.Status.ActiveRun; run != nil {
-				kill(t, "--plan-digest="+run.Datastores[0].PlanDigest)
+				e.kill(purgePods(e.namespace), "--plan-digest="+run.Datastores[0].PlanDigest)
 			}
 		}},
 		{"managers", func() {
-			kill(t, "manager")
+			e.kill(managerPods, "manager")
 			// New Pods take their place at once; the same ones would wait longer after each kill.
-			pods := &corev1.PodList{}
-			e.must(e.c.List(t.Context(), pods, client.InNamespace("retention-system"), client.MatchingLabels{"control-plane": "controller-manager"}))
-			for i := range pods.Items {
-				e.must(client.IgnoreNotFound(e.c.Delete(t.Context(), &pods.Items[i], client.GracePeriodSeconds(0))))
-			}
+			e.must(e.c.DeleteAllOf(t.Context(), &corev1.Pod{}, append(managerPods, client.GracePeriodSeconds(0))...))
 		}},
 		{"PostgreSQL", func() {
 			e.srv.Kill9(t)
@@ -137,37 +136,36 @@ func (e *env) sum(sql string, args ...any) string {
 	return fmt.Sprintf("%d/%s", n, sum)
 }
 
-// kill sends SIGKILL to every process of the operator's image that has the argument, in whatever container of this
-// machine's cluster it is. It is done by process ID.
-func kill(t *testing.T, argument string) {
-	t.Helper()
-	paths, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
+// managerPods selects the managers, purgePods the purge Pods of a namespace.
+var managerPods = []client.DeleteAllOfOption{client.InNamespace("retention-system"), client.MatchingLabels{"control-plane": "controller-manager"}}
+
+func purgePods(namespace string) []client.DeleteAllOfOption {
+	return []client.DeleteAllOfOption{client.InNamespace(namespace), client.MatchingLabels{purgejob.LabelComponent: purgejob.ComponentPurge}}
+}
+
+// kill sends SIGKILL, by process ID, to every process in the selected Pods that has the argument. It knows them by their
+// cgroups: another cluster on this machine may have processes of the same name.
+func (e *env) kill(selected []client.DeleteAllOfOption, argument string) {
+	e.t.Helper()
+	var options client.DeleteAllOfOptions
+	options.ApplyOptions(selected)
+	pods := &corev1.PodList{}
+	e.must(e.c.List(e.t.Context(), pods, &options.ListOptions))
+	paths, err := filepath.Glob("/proc/[0-9]*")
+	e.must(err)
 	killed := 0
 	for _, path := range paths {
-		b, err := os.ReadFile(path) // a path of /proc
-		if err != nil {
-			continue // it has ended
-		}
-		args := bytes.Split(b, []byte{0})
-		if len(args) < 2 || string(args[0]) != "/retention-operator" {
+		args, argsErr := os.ReadFile(filepath.Join(path, "cmdline"))      // a path of /proc
+		cgroups, cgroupsErr := os.ReadFile(filepath.Join(path, "cgroup")) // a path of /proc
+		ours := slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return bytes.Contains(cgroups, []byte("pod"+p.UID)) })
+		if argsErr != nil || cgroupsErr != nil || !ours || !slices.Contains(strings.Split(string(args), "\x00"), argument) {
 			continue
 		}
-		for _, a := range args[1:] {
-			if string(a) != argument {
-				continue
-			}
-			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := syscall.Kill(pid, syscall.SIGKILL); err == nil {
-				killed++
-			}
-			break
+		pid, err := strconv.Atoi(filepath.Base(path))
+		e.must(err)
+		if syscall.Kill(pid, syscall.SIGKILL) == nil {
+			killed++
 		}
 	}
-	t.Logf("killed %d processes with the argument %s", killed, argument)
+	e.t.Logf("killed %d processes with the argument %s", killed, argument)
 }

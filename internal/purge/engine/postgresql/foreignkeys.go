@@ -28,7 +28,8 @@ const (
 // foreignKey is a constraint of a child that refers to the table at hand.
 type foreignKey struct {
 	name string
-	// child is the referring table; childTree are its OID and those of the partitioned tables that it is a part of.
+	// child is the referring table; childTree are its OID and those of the partitioned tables that it is a part of, or that
+	// are parts of it.
 	child     uint32
 	childName string // quoted and qualified
 	childPath string // schema.table, for a message
@@ -53,7 +54,8 @@ type foreignKey struct {
 func (t *table) loadForeignKeys(ctx context.Context, conn *pgx.Conn) error {
 	rows, err := conn.Query(ctx, treeOf+`
 		SELECT k.conname, k.conrelid, n.nspname, c.relname, k.confdeltype::text, k.confrelid,
-		       ARRAY(SELECT k.conrelid UNION SELECT p.relid::oid FROM pg_catalog.pg_partition_ancestors(k.conrelid) p(relid)),
+		       ARRAY(SELECT k.conrelid UNION SELECT p.relid::oid FROM pg_catalog.pg_partition_ancestors(k.conrelid) p(relid)
+		             UNION SELECT p.relid::oid FROM pg_catalog.pg_partition_tree(k.conrelid) p(relid)),
 		       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(n, i)
 		             JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.i),
 		       ARRAY(SELECT coalesce(pg_catalog.format('"%s"."%s"', replace(ln.nspname, '"', '""'), replace(l.collname, '"', '""')), '')
@@ -185,7 +187,13 @@ func (s *session) protectedTables(ctx context.Context) (map[uint32]bool, error) 
 			if err != nil {
 				return err
 			}
-			protected[oid] = true // 0, for a table that is gone, is no child of anything
+			var tree []uint32 // with what inherits from it; of 0, for a table that is gone, nothing does
+			if err := conn.QueryRow(ctx, treeOf+` SELECT ARRAY(SELECT oid FROM tree)`, oid).Scan(&tree); err != nil {
+				return err
+			}
+			for _, oid := range tree {
+				protected[oid] = true
+			}
 		}
 		return nil
 	})

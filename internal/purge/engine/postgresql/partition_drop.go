@@ -143,9 +143,28 @@ func (s *session) dropDetached(ctx context.Context, st *deleteStep, p partition,
 	case errors.Is(err, errNotDue):
 		return s.reattach(ctx, p)
 	case err == nil && empty: // nothing to count, and nothing that a batch would commit
-		return s.alter(ctx, "DROP TABLE "+p.name)
+		return s.dropEmpty(ctx, st, p)
 	}
 	return err
+}
+
+// dropEmpty drops a table that is no partition any more and has no records. It holds the lock from the look to the drop:
+// somebody may write to the table by its own name.
+func (s *session) dropEmpty(ctx context.Context, st *deleteStep, p partition) error {
+	return s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		tx, err := conn.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+		if n, err := s.lockAndCount(ctx, tx, st, p); err != nil || n > 0 {
+			return err // what has come meanwhile is deleted like any other
+		}
+		if _, err := tx.Exec(ctx, "DROP TABLE "+p.name); err != nil {
+			return err
+		}
+		return tx.Commit(ctx)
+	})
 }
 
 // lockAndCount returns how many records a detached partition has, all of them due.

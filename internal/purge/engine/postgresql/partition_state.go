@@ -120,7 +120,7 @@ func (s *session) begunPartitions(ctx context.Context, t *table) ([]partition, e
 
 // wholePartitions finds the partitions that lie wholly before the cutoff and that we may drop: ranges of the rule's own
 // field, of a table without a default partition (which forbids DETACH CONCURRENTLY), both ours, with no view or function
-// that needs them.
+// that needs them. A trigger that is told of deletions, and a subscriber of a publication, would not hear of a drop.
 func (s *session) wholePartitions(ctx context.Context, st *deleteStep) ([]partition, error) {
 	if !st.droppable() {
 		return nil, nil
@@ -143,6 +143,12 @@ func (s *session) wholePartitions(ctx context.Context, st *deleteStep) ([]partit
 				SELECT 1 FROM pg_catalog.pg_depend d
 				WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'n'
 				  AND d.classid IN ('pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_proc'::regclass))
+			  AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D' AND g.tgtype & 8 <> 0)
+			  AND NOT EXISTS (
+				SELECT 1 FROM pg_catalog.pg_publication_tables pt JOIN pg_catalog.pg_publication pb ON pb.pubname = pt.pubname AND pb.pubdelete
+				WHERE pt.schemaname || '.' || pt.tablename IN (
+					SELECT an.nspname || '.' || ac.relname FROM pg_catalog.pg_partition_ancestors(c.oid) u(relid)
+					JOIN pg_catalog.pg_class ac ON ac.oid = u.relid JOIN pg_catalog.pg_namespace an ON an.oid = ac.relnamespace))
 			ORDER BY c.oid`, st.table.oid, st.due.rule.column.name)
 		if err != nil {
 			return err

@@ -125,6 +125,31 @@ func TestTheGateHonoursWhatHasChanged(t *testing.T) {
 	}
 }
 
+// TestModeIsABrake: a person sees what a purge does, and sets the mode back to Simulate while it runs.
+func TestModeIsABrake(t *testing.T) {
+	w := newWorld(t)
+	w.datastore("shop")
+	w.create("p", nil)
+	job := w.gated()
+	w.must(w.pass(w.reconciler(), "p"))
+	w.change(func(p *retentionv1.RetentionPolicy) { p.Spec.Mode = retentionv1.ModeSimulate })
+	w.must(w.pass(w.reconciler(), "p"))
+	got := &batchv1.Job{}
+	w.must(w.c.Get(t.Context(), client.ObjectKeyFromObject(job), got))
+	if !ptr.Deref(got.Spec.Suspend, false) {
+		t.Fatal("the purge goes on")
+	}
+	for range 10 {
+		w.clock.SetTime(w.clock.Now().Add(settleAfter / 2))
+		w.must(w.pass(w.reconciler(), "p"))
+	}
+	p := w.settle("p")
+	if p.Status.LastRun == nil || p.Status.LastRun.Outcome.Succeeded() || len(w.purged) != 0 {
+		t.Errorf("last run: %+v, purged %v", p.Status.LastRun, w.purged)
+	}
+	w.expectReleased(p)
+}
+
 // TestAPolicyDeletedAfterItsPlanChangedLeavesNothing: of a plan that was replaced before its release a Job is left.
 func TestAPolicyDeletedAfterItsPlanChangedLeavesNothing(t *testing.T) {
 	w := newWorld(t)

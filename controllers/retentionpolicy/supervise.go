@@ -44,6 +44,8 @@ func (r *Reconciler) supervise(ctx context.Context, s *scope, d *retentionv1.Run
 		return r.stop(ctx, s, d, job)
 	case ptr.Deref(job.Spec.Suspend, false):
 		return r.release(ctx, s, d, job)
+	case s.withdrawn(s.policy):
+		return r.stop(ctx, s, d, job)
 	}
 	return r.report(ctx, s, d, job)
 }
@@ -69,6 +71,9 @@ func (r *Reconciler) release(ctx context.Context, s *scope, d *retentionv1.RunDa
 		return err
 	}
 	if len(pods) > 0 { // it was suspended after it had begun: what it did must be accounted for, whatever is the matter now
+		if s.withdrawn(policy) {
+			return r.stop(ctx, s, d, job)
+		}
 		return r.resume(ctx, s, d, job)
 	}
 	ds, err := r.liveDatastore(ctx, s, d)
@@ -82,7 +87,7 @@ func (r *Reconciler) release(ctx context.Context, s *scope, d *retentionv1.RunDa
 	if !usable(ds, d) {
 		return nil
 	}
-	if s.run().Mode == retentionv1.ModeEnforce && policy.Spec.GetMode() != retentionv1.ModeEnforce {
+	if s.withdrawn(policy) {
 		finish(d, retentionv1.OutcomeInterrupted, reasonPlanChanged, "spec.mode no longer lets anything be changed")
 		return nil
 	}
@@ -94,6 +99,11 @@ func (r *Reconciler) release(ctx context.Context, s *scope, d *retentionv1.RunDa
 		return settle(d, c)
 	}
 	return r.unsuspend(ctx, s, job)
+}
+
+// withdrawn says whether a person has taken back, by spec.mode, that the run may change anything.
+func (s *scope) withdrawn(policy *retentionv1.RetentionPolicy) bool {
+	return s.run().Mode == retentionv1.ModeEnforce && policy.Spec.GetMode() != retentionv1.ModeEnforce
 }
 
 // resume lets a Job go on that was suspended while it ran, or ends it if it no longer may.

@@ -5,6 +5,7 @@ package postgresql
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -233,6 +234,17 @@ func TestRoleSettingsDoNotMatter(t *testing.T) {
 	}
 	if v := postgres.Value[string](t, s.conn, "SHOW synchronous_commit"); v != "on" {
 		t.Errorf("synchronous_commit = %s", v)
+	}
+}
+
+// TestAServerThatHidesItsIdentifierIsKnownByWhatItHas: a name and a number of a database may be the same in two clusters.
+func TestAServerThatHidesItsIdentifierIsKnownByWhatItHas(t *testing.T) {
+	dsn, conn := database(t, "CREATE TABLE x (at date); REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+	role, its := postgres.Get(t).Role(t, dsn)
+	oid := postgres.Value[string](t, conn, "SELECT min(oid::bigint)::text FROM pg_roles WHERE oid::bigint >= 16384")
+	s := open(t, its, plan.Plan{Run: "r", Steps: []plan.Step{deleteStepOf("x", "at", day("2021-01-01"))}})
+	if server, err := s.Server(t.Context()); err != nil || !strings.HasPrefix(server.Identity, "unknown-"+oid+"/") {
+		t.Errorf("%q to %s, %v", server.Identity, role, err)
 	}
 }
 

@@ -164,11 +164,13 @@ func (s *session) ask(ctx context.Context) (engine.Server, error) {
 	}
 	after := s.in.Clock()
 	server.Skew = now.Sub(before.Add(after.Sub(before) / 2))
-	cluster := "unknown"
-	if allowed {
-		if err := s.conn.QueryRow(ctx, "SELECT system_identifier::text FROM pg_control_system()").Scan(&cluster); err != nil {
-			return server, err
-		}
+	who := "SELECT system_identifier::text FROM pg_control_system()"
+	if !allowed {
+		who = "SELECT 'unknown-' || coalesce(min(oid::bigint), 0) FROM pg_catalog.pg_roles WHERE oid::bigint >= 16384"
+	}
+	var cluster string
+	if err := s.conn.QueryRow(ctx, who).Scan(&cluster); err != nil {
+		return server, err
 	}
 	server.Identity = cluster + "/" + strconv.FormatUint(uint64(oid), 10) + "/" + database
 	return server, nil

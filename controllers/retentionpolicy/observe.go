@@ -98,14 +98,7 @@ func measure(before, after *retentionv1.RetentionPolicy) {
 	}
 	metrics.LastSuccess.WithLabelValues(namespace, name).Set(unix(status.LastSuccessfulTime))
 	metrics.NextSchedule.WithLabelValues(namespace, name).Set(unix(status.NextScheduleTime))
-	compliant := -1.0
-	switch {
-	case meta.IsStatusConditionTrue(status.Conditions, retentionv1.ConditionCompliant):
-		compliant = 1
-	case meta.IsStatusConditionFalse(status.Conditions, retentionv1.ConditionCompliant):
-		compliant = 0
-	}
-	metrics.Compliant.WithLabelValues(namespace, name).Set(compliant)
+	metrics.Compliant.WithLabelValues(namespace, name).Set(metrics.OfCondition(status.Conditions, retentionv1.ConditionCompliant))
 	if status.LastRun == nil {
 		return
 	}

@@ -35,18 +35,21 @@ func init() {
 	}
 }
 
+// OfCondition is 1 while a condition is True, 0 while it is False, and -1 while it is Unknown or absent.
+func OfCondition(conditions []metav1.Condition, conditionType string) float64 {
+	switch {
+	case meta.IsStatusConditionTrue(conditions, conditionType):
+		return 1
+	case meta.IsStatusConditionFalse(conditions, conditionType):
+		return 0
+	}
+	return -1
+}
+
 // ObserveDatastore sets the metrics of a Datastore from its status.
 func ObserveDatastore(ds *retentionv1.Datastore) {
 	set := func(g *prometheus.GaugeVec, value float64) { g.WithLabelValues(ds.Namespace, ds.Name).Set(value) }
-	ready := -1.0
-	switch on := meta.FindStatusCondition(ds.Status.Conditions, retentionv1.ConditionReady); {
-	case on == nil:
-	case on.Status == metav1.ConditionTrue:
-		ready = 1
-	case on.Status == metav1.ConditionFalse:
-		ready = 0
-	}
-	set(DatastoreReady, ready)
+	set(DatastoreReady, OfCondition(ds.Status.Conditions, retentionv1.ConditionReady))
 	last := 0.0
 	if t := ds.Status.LastProbeTime; t != nil {
 		last = float64(t.Unix())

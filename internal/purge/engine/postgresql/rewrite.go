@@ -72,16 +72,10 @@ func (st *anonymizeStep) violate(name string) {
 
 // area makes one pass over an area, up to the size that it has now.
 func (w *rewriting) area(ctx context.Context, in area) error {
-	var end, blockSize int64
-	err := w.s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, treeOf+`
-			SELECT coalesce(max(pg_relation_size(tree.oid)), 0) / current_setting('block_size')::bigint, current_setting('block_size')::bigint
-			FROM tree JOIN pg_catalog.pg_class c USING (oid) WHERE c.relkind = 'r'`, in.oid).Scan(&end, &blockSize)
-	})
+	end, slots, err := w.s.extent(ctx, in)
 	if err != nil {
 		return err
 	}
-	slots := blockSlots(blockSize)
 	window := newWindow(w.limit, slots, in.leaf)
 	careful := false
 	for from := int64(0); from < end*slots; {

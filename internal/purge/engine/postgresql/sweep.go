@@ -107,19 +107,24 @@ func (w *sweep) batch(ctx context.Context, limit int64, prepare func(context.Con
 	return n, excess, err
 }
 
+// extent is how many blocks the largest table of an area has now, and how many slots a block may have.
+func (s *session) extent(ctx context.Context, in area) (blocks, slots int64, err error) {
+	var blockSize int64
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, treeOf+`
+			SELECT coalesce(max(pg_relation_size(tree.oid)), 0) / current_setting('block_size')::bigint, current_setting('block_size')::bigint
+			FROM tree JOIN pg_catalog.pg_class c USING (oid) WHERE c.relkind = 'r'`, in.oid).Scan(&blocks, &blockSize)
+	})
+	return blocks, blockSlots(blockSize), err
+}
+
 // blocks makes one pass over an area in ranges of blocks, up to the size that it has now. What is added meanwhile is not
 // due, but for what is written with an old date: verification finds that.
 func (w *sweep) blocks(ctx context.Context, in area) error {
-	var end, blockSize int64
-	err := w.s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, treeOf+`
-			SELECT coalesce(max(pg_relation_size(tree.oid)), 0) / current_setting('block_size')::bigint, current_setting('block_size')::bigint
-			FROM tree JOIN pg_catalog.pg_class c USING (oid) WHERE c.relkind = 'r'`, in.oid).Scan(&end, &blockSize)
-	})
+	end, slots, err := w.s.extent(ctx, in)
 	if err != nil {
 		return err
 	}
-	slots := blockSlots(blockSize)
 	window := newWindow(w.limit(), slots, in.leaf)
 	for from := int64(0); from < end*slots; {
 		to := min(from+window.width, end*slots)

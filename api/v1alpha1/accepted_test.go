@@ -75,6 +75,34 @@ func TestOddButValidRetentionPolicies(t *testing.T) {
 	accepted(t, leastRetentionPolicy, cases)
 }
 
+func TestOddButValidErasureRequests(t *testing.T) {
+	accepted(t, leastErasureRequest, map[string]string{
+		"nothing but what is required": `metadata: {name: least}`,
+		"some namespaces":              `spec: {namespaceSelector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, values: [shop, billing]}]}}`,
+		"received long ago":            `spec: {receivedTime: "2026-01-31T23:59:59+01:00"}`,
+		"holidays of a country":        `spec: {timeZone: Asia/Taipei, holidays: TW}`,
+		"recheck by the hour":          `spec: {recheckFor: P35D, recheckEvery: PT6H}`,
+		"Californian":                  `spec: {regulation: CCPA, subjectSecretPolicy: Keep, approval: Automatic}`,
+	})
+}
+
+func TestOddButValidLegalHolds(t *testing.T) {
+	condition := func(c string) string { return `spec: {datasets: [a], condition: {` + c + `}}` }
+	accepted(t, leastLegalHold, map[string]string{
+		"nothing but what is required": `metadata: {name: least}`,
+		"a person, everywhere":         `spec: {subject: {secretRef: {name: lh-1}}}`,
+		"a person, in a class":         `spec: {dataClasses: [billing], subject: {secretRef: {name: lh-1}}}`,
+		"datasets and classes":         `spec: {datasets: [Customer], dataClasses: [user.contact.email]}`,
+		"64 values":                    condition(`field: "Order State", operator: In, values: [` + fill(64, `"%d"`) + `]`),
+		"none of some":                 condition(`field: f, operator: NotIn, values: [closed]`),
+		"since a time":                 condition(`field: f, operator: AtLeast, values: ["2026-11-20T09:00:00.123456Z"]`),
+		"up to a number":               condition(`field: f, operator: AtMost, values: ["-12345.67"]`),
+		"any":                          condition(`field: f, operator: Exists`),
+		"none":                         condition(`field: f, operator: DoesNotExist`),
+		"released from the beginning":  `spec: {release: {reason: restored from a backup}}`,
+	})
+}
+
 func accepted(t *testing.T, least string, cases map[string]string) {
 	for name, patch := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -100,15 +128,17 @@ spec:
     categories: [user.contact.email, user.name]
     timestampField: created_at
     timestampFormat: Native
-    identifiers: [{type: email, field: email}, {type: customer_id, field: customer_id}]
-    onErasure: {action: Delete}
+    identifiers: [{type: email, field: email, match: IgnoreCase}, {type: customer_id, field: customer_id, leads: Always}]
+    onErasure: {action: Anonymize, anonymize: [{field: email, with: "Null"}]}
   - name: invoice
     timestampField: issued_on
     references: [{field: customer_id, dataset: customer, key: customer_id}]
     onErasure: {action: Retain, legalBasis: "tax law, 7 years"}
   purposes: [performance of contract]
   recipients: [payment provider]
-  backups: {retention: P35D}`
+  backups: {retention: P35D}
+  allowErasureFrom: [privacy]
+  erasureApproval: Required`
 	fullRetentionPolicy = `
 apiVersion: dataretention.dev/v1alpha1
 kind: RetentionPolicy
@@ -138,6 +168,37 @@ spec:
   activeDeadlineSeconds: 3600
   successfulRunsHistoryLimit: 5
   failedRunsHistoryLimit: 5`
+	fullErasureRequest = `
+apiVersion: dataretention.dev/v1alpha1
+kind: ErasureRequest
+metadata: {name: shop}
+spec:
+  subject: {secretRef: {name: er-2026-0042}}
+  subjectSecretPolicy: Keep
+  datastoreSelector: {matchLabels: {app: shop}}
+  namespaceSelector: {matchLabels: {app: shop}, matchExpressions: [{key: env, operator: NotIn, values: [dev]}]}
+  regulation: CCPA
+  ground: Objection
+  receivedTime: "2026-11-20T09:00:00Z"
+  timeZone: America/Los_Angeles
+  holidays: US
+  approval: Required
+  recheckFor: P35D
+  recheckEvery: PT12H
+  reference: ER-2026-0042`
+	fullLegalHold = `
+apiVersion: dataretention.dev/v1alpha1
+kind: LegalHold
+metadata: {name: shop}
+spec:
+  datastoreSelector: {matchLabels: {app: shop}}
+  datasets: [orders]
+  dataClasses: [billing]
+  condition: {field: ordered_at, operator: AtLeast, values: ["2026-03-01"]}
+  reason: lawsuit about deliveries
+  authority: Landgericht Berlin
+  reference: 2 O 123/26
+  release: {reason: settled}`
 )
 
 // The API server adds nothing to a spec, or a tool that compares it with a file would see a difference for ever.
@@ -146,6 +207,8 @@ func TestNothingIsWrittenIntoASpec(t *testing.T) {
 	for name, manifest := range map[string]string{
 		"least Datastore": leastDatastore, "full Datastore": fullDatastore,
 		"least RetentionPolicy": leastRetentionPolicy, "full RetentionPolicy": fullRetentionPolicy,
+		"least ErasureRequest": leastErasureRequest, "full ErasureRequest": fullErasureRequest,
+		"least LegalHold": leastLegalHold, "full LegalHold": fullLegalHold,
 	} {
 		t.Run(name, func(t *testing.T) {
 			sent := object(t, manifest)
@@ -176,6 +239,10 @@ func TestGoTypesKeepASpec(t *testing.T) {
 		"full Datastore":        {fullDatastore, &v1alpha1.Datastore{}},
 		"least RetentionPolicy": {leastRetentionPolicy, &v1alpha1.RetentionPolicy{}},
 		"full RetentionPolicy":  {fullRetentionPolicy, &v1alpha1.RetentionPolicy{}},
+		"least ErasureRequest":  {leastErasureRequest, &v1alpha1.ErasureRequest{}},
+		"full ErasureRequest":   {fullErasureRequest, &v1alpha1.ErasureRequest{}},
+		"least LegalHold":       {leastLegalHold, &v1alpha1.LegalHold{}},
+		"full LegalHold":        {fullLegalHold, &v1alpha1.LegalHold{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			obj := object(t, c.manifest)

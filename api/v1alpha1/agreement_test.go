@@ -3,14 +3,24 @@
 package v1alpha1_test
 
 import (
+	"cmp"
+	"errors"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+	"sigs.k8s.io/yaml"
 
+	"dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/internal/schedule"
+	"dataretention.dev/retention-operator/internal/subject"
+	"dataretention.dev/retention-operator/internal/testing/fixture"
 )
 
 // The CRD's rules and the operator's parsers are two definitions of one language. What the API server accepts must be
@@ -113,7 +123,105 @@ func TestTimeZonesAsTheOperatorReadsThem(t *testing.T) {
 	})
 }
 
+// No difference is known: what the operator takes from an annotation, it can store in a status.
+func TestCaseTextsAsTheOperatorReadsThem(t *testing.T) {
+	var examples []string
+	for text := range identifiers {
+		examples = append(examples, text)
+	}
+	words := []string{"jane", "@", "＠", "%40", "(at)", "[ at ]", "example.com", " ", "-", "/", "–", "\u00a0", "+49", "(30)", "2026", "2026-", "/2026", "1", "12", "12345", "12345678", "٣", "192.", "0.", "2.", "17", "::", "fe80",
+		"00:", "1B-", "550e8400-", "e29b-", "446655440000", "§", "\n", "客戶", "ER-", strings.Repeat("x", 120)}
+	agree(t, agreement{
+		least: leastLegalHold,
+		patch: func(s string) string { return "spec: {release: {reason: " + quoted(s) + "}}" },
+		draw: func(t *rapid.T) string {
+			return strings.Join(rapid.SliceOfN(rapid.SampledFrom(words), 1, 8).Draw(t, "words"), "")
+		},
+		parse:    func(s string) error { return v1alpha1.CaseText(s).Validate() },
+		onlyCRD:  func(string, error) bool { return false },
+		onlyGo:   func(string) bool { return false },
+		examples: examples,
+	})
+}
+
+// No difference is known.
+func TestTypesOfIdentifiersAsThePurgeReadsThem(t *testing.T) {
+	agree(t, agreement{
+		least: leastDatastore,
+		patch: func(s string) string {
+			return "spec: {datasets: [{name: a, identifiers: [{field: f, type: " + quoted(s) + "}]}]}"
+		},
+		draw: func(t *rapid.T) string {
+			return rapid.StringMatching(`[a-zA-Z0-9_]{0,3}[ .=-]?[a-z0-9_]{0,2}`).Draw(t, "type")
+		},
+		parse: func(s string) error {
+			if !subject.ValidType(s) {
+				return errors.New("no type")
+			}
+			return nil
+		},
+		onlyCRD:  func(string, error) bool { return false },
+		onlyGo:   func(string) bool { return false },
+		examples: []string{"email", "customer_id", "e2", "_", "2fa", "E-Mail", "a_", "client_ID", strings.Repeat("x", 63), strings.Repeat("x", 64)},
+	})
+}
+
+// What a CRD lets a person write or a controller say are the words of the Plan and the Receipt, and the constants here.
+func TestWordsAreTheSame(t *testing.T) {
+	root, err := fixture.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	enums := map[string][]string{}
+	for _, kind := range []string{"datastores", "erasurerequests", "legalholds"} {
+		text, err := os.ReadFile(filepath.Join(root, "config/crd/bases/dataretention.dev_"+kind+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var crd map[string]any
+		if err := yaml.Unmarshal(text, &crd); err != nil {
+			t.Fatal(err)
+		}
+		walk(crd["spec"], "", func(path string, schema map[string]any) {
+			words, _ := schema["enum"].([]any)
+			for _, w := range words {
+				enums[kind+"."+path] = append(enums[kind+"."+path], w.(string))
+			}
+			slices.Sort(enums[kind+"."+path])
+		})
+	}
+	for path, where := range map[string]map[string]string{ // types, by their file
+		"datastores.spec.datasets.onErasure.action":         {"internal/plan/erasure.go": "ErasureAction", "api/v1alpha1/datastore_types.go": "ErasureAction"},
+		"datastores.spec.datasets.identifiers.match":        {"internal/plan/erasure.go": "Match", "api/v1alpha1/datastore_types.go": "IdentifierMatch"},
+		"datastores.spec.datasets.identifiers.leads":        {"api/v1alpha1/datastore_types.go": "IdentifierLeads"},
+		"datastores.spec.erasureApproval":                   {"api/v1alpha1/erasurerequest_types.go": "ApprovalMode"},
+		"datastores.status.activeRun.erasure.mode":          {"api/v1alpha1/datastore_types.go": "ErasureRunMode"},
+		"legalholds.spec.condition.operator":                {"internal/plan/erasure.go": "Operator"},
+		"erasurerequests.spec.regulation":                   {"internal/schedule/deadline.go": "Regulation", "api/v1alpha1/erasurerequest_types.go": "Regulation"},
+		"erasurerequests.spec.approval":                     {"api/v1alpha1/erasurerequest_types.go": "ApprovalMode"},
+		"erasurerequests.spec.subjectSecretPolicy":          {"api/v1alpha1/erasurerequest_types.go": "SubjectSecretPolicy"},
+		"erasurerequests.status.state":                      {"api/v1alpha1/erasurerequest_status.go": "ErasureState"},
+		"erasurerequests.status.outcome":                    {"internal/receipt/account.go": "ErasureOutcome", "api/v1alpha1/erasurerequest_status.go": "ErasureOutcome"},
+		"erasurerequests.status.datastores.step":            {"api/v1alpha1/erasurerequest_status.go": "ErasureStep"},
+		"erasurerequests.status.datastores.datasets.action": {"internal/plan/erasure.go": "ErasureAction"},
+	} {
+		for file, kind := range where {
+			words := []string{}
+			eachConstant(t, filepath.Join(root, file), func(_, of, value string) {
+				if of == kind && value != "Undeclared" { // in a Plan only: the map says nothing
+					words = append(words, value)
+				}
+			})
+			slices.Sort(words)
+			if diff := gocmp.Diff(enums[path], words); diff != "" {
+				t.Errorf("%s (-CRD +%s of %s):\n%s", path, kind, file, diff)
+			}
+		}
+	}
+}
+
 type agreement struct {
+	least    string // leastRetentionPolicy, if empty
 	patch    func(string) string
 	draw     func(*rapid.T) string
 	parse    func(string) error
@@ -124,7 +232,7 @@ type agreement struct {
 
 func agree(t *testing.T, a agreement) {
 	compare := func(errorf func(string, ...any), s string) {
-		served := tryCreate(t, object(t, leastRetentionPolicy, a.patch(s)))
+		served := tryCreate(t, object(t, cmp.Or(a.least, leastRetentionPolicy), a.patch(s)))
 		parsed := a.parse(s)
 		switch {
 		case served == nil && parsed != nil && !a.onlyCRD(s, parsed):

@@ -14,4 +14,22 @@ const (
 
 	// AnnotationAcceptedIdentity, on a Datastore, accepts the server identity that it holds in place of the pinned one.
 	AnnotationAcceptedIdentity = Group + "/accepted-identity"
+
+	// AnnotationExtensionReason, on an ErasureRequest, extends its time limit as far as the law allows, for the reason that
+	// it holds. It counts only if it is set before the first time limit ends.
+	AnnotationExtensionReason = Group + "/extension-reason"
+
+	// AnnotationRequestedBy, on an ErasureRequest, names the user who filed it. Admission makes sure that it is true and
+	// that this user is not the one who approves.
+	AnnotationRequestedBy = Group + "/requested-by"
 )
+
+// Labels that a person sets.
+const (
+	// LabelErasureApproval, on a Namespace, with the value Required, makes every ErasureRequest in it, and every one that
+	// reaches it, wait for approval.
+	LabelErasureApproval = Group + "/erasure-approval"
+)
+
+// SubjectSecretType is the type of a Secret that names a person. The operator deletes Secrets of no other type.
+const SubjectSecretType = Group + "/subject"

@@ -36,6 +36,28 @@ const (
 	ConditionAwaitingApproval = "AwaitingApproval"
 )
 
+// Condition types of an ErasureRequest.
+const (
+	// ConditionApproved is True once work may begin. A person sets it, or the controller where nobody has to.
+	ConditionApproved = "Approved"
+	// ConditionDenied is True when a person has refused the request; the reason and the message are the answer.
+	ConditionDenied = "Denied"
+	// ConditionSucceeded is True when every record of the person that was found is deleted or anonymized.
+	ConditionSucceeded = "Succeeded"
+	// ConditionVerified is True when a look after the last change found nothing that should be gone.
+	ConditionVerified = "Verified"
+	// ConditionOverdue is True when the time limit has passed without an answer.
+	ConditionOverdue = "Overdue"
+)
+
+// Condition types of a LegalHold.
+const (
+	// ConditionEnforced is True when nothing that the hold covers is deleted or changed from now on.
+	ConditionEnforced = "Enforced"
+	// ConditionReleased is True when the hold no longer keeps anything.
+	ConditionReleased = "Released"
+)
+
 // Reasons that several kinds use.
 const (
 	// ReasonReady says that everything is as it should be.
@@ -103,4 +125,57 @@ const (
 	ReasonObservationTooOld = "ObservationTooOld"
 	// ReasonNotObserved says that some datastore or dataset was not looked at.
 	ReasonNotObserved = "NotObserved"
+)
+
+// Reasons of an ErasureRequest's conditions, and of its parts.
+const (
+	// ReasonApprovalNotRequired says that nobody has to approve.
+	ReasonApprovalNotRequired = "ApprovalNotRequired"
+	// ReasonAwaitingApproval says that a person has to approve or deny.
+	ReasonAwaitingApproval = "AwaitingApproval"
+	// ReasonDenied says that a person has refused the request.
+	ReasonDenied = "Denied"
+	// ReasonAnswered says that the answer is complete.
+	ReasonAnswered = "Answered"
+	// ReasonErased says that all that was found is gone.
+	ReasonErased = "Erased"
+	// ReasonNotFound says that somebody looked everywhere, and there was nothing.
+	ReasonNotFound = "NotFound"
+	// ReasonRetainedByHold says that a LegalHold keeps records.
+	ReasonRetainedByHold = "RetainedByHold"
+	// ReasonRetainedByObligation says that the law demands that records are kept.
+	ReasonRetainedByObligation = "RetainedByObligation"
+	// ReasonIdentifiersDisagree says that the identifiers lead to different persons.
+	ReasonIdentifiersDisagree = "IdentifiersDisagree"
+	// ReasonSubjectUnreadable says that the subject cannot be read: a Secret that is missing or has no usable key, or
+	// what was sealed to another key.
+	ReasonSubjectUnreadable = "SubjectUnreadable"
+	// ReasonWithinTimeLimit says that the time limit has not passed, or was kept.
+	ReasonWithinTimeLimit = "WithinTimeLimit"
+	// ReasonTimeLimitPassed says that the time limit has passed.
+	ReasonTimeLimitPassed = "TimeLimitPassed"
+	// ReasonNotAllowed says that a Datastore does not allow requests from another namespace.
+	ReasonNotAllowed = "NotAllowed"
+	// ReasonIncomplete says that something was not done; the datastores say what.
+	ReasonIncomplete = "Incomplete"
+	// ReasonVerified says that a look afterwards found nothing.
+	ReasonVerified = "Verified"
+	// ReasonNotVerified says that nobody has looked after the last change, or that something was there.
+	ReasonNotVerified = "NotVerified"
+)
+
+// Reasons of a LegalHold's conditions.
+const (
+	// ReasonEnforced says that every run that started before has stopped.
+	ReasonEnforced = "Enforced"
+	// ReasonRegistering says that the hold is being written into Datastores.
+	ReasonRegistering = "Registering"
+	// ReasonWaitingForRuns says that a run that started before has not stopped yet.
+	ReasonWaitingForRuns = "WaitingForRuns"
+	// ReasonMatchesNothing says that there is nothing that the hold covers.
+	ReasonMatchesNothing = "MatchesNothing"
+	// ReasonHoldUnreadable says that the hold cannot be read. Nothing is deleted from the Datastores that it selects.
+	ReasonHoldUnreadable = "HoldUnreadable"
+	// ReasonReleased says that the hold keeps nothing any more.
+	ReasonReleased = "Released"
 )

@@ -89,6 +89,24 @@ type DatastoreSpec struct {
 	// name the day by which deleted data is gone from them as well.
 	// +optional
 	Backups *Backups `json:"backups,omitempty"`
+
+	// allowErasureFrom are the namespaces whose ErasureRequests may reach this
+	// Datastore by their namespaceSelector. Requests of its own namespace always
+	// may.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.all(n, n.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))",message="write names of namespaces: lower-case letters, digits and '-'"
+	AllowErasureFrom []string `json:"allowErasureFrom,omitempty"`
+
+	// erasureApproval is Automatic, or Required: an ErasureRequest that reaches
+	// this Datastore waits for approval by a person who may give it. Defaults to
+	// Automatic.
+	// +optional
+	ErasureApproval ApprovalMode `json:"erasureApproval,omitempty"`
 }
 
 // PostgreSQL is the connection to a PostgreSQL database.
@@ -196,7 +214,41 @@ type Identifier struct {
 	// field is the field that holds it.
 	// +required
 	Field FieldName `json:"field,omitempty"`
+
+	// match says how the field is compared with an identifier: Exact; IgnoreCase,
+	// as for e-mail addresses; or E164, telephone numbers written in any way with
+	// their country code, such as +49 (30) 1234-567. Defaults to Exact.
+	// +optional
+	Match IdentifierMatch `json:"match,omitempty"`
+
+	// leads says whether a record that was found leads on to further data by this
+	// identifier: Always, or Never, where the field may hold the identifier of
+	// another person than the one whom the record is about, such as a referrer or
+	// the other party of a message. Defaults to Always.
+	// +optional
+	Leads IdentifierLeads `json:"leads,omitempty"`
 }
+
+// IdentifierMatch says how a field is compared with an identifier.
+// +kubebuilder:validation:Enum=Exact;IgnoreCase;E164
+type IdentifierMatch string
+
+// How a field is compared with an identifier.
+const (
+	MatchExact      IdentifierMatch = "Exact"
+	MatchIgnoreCase IdentifierMatch = "IgnoreCase"
+	MatchE164       IdentifierMatch = "E164"
+)
+
+// IdentifierLeads says whether an identifier leads on to further data.
+// +kubebuilder:validation:Enum=Always;Never
+type IdentifierLeads string
+
+// Whether an identifier leads on to further data.
+const (
+	LeadsAlways IdentifierLeads = "Always"
+	LeadsNever  IdentifierLeads = "Never"
+)
 
 // Reference says that a field holds the key of a record of another dataset.
 type Reference struct {
@@ -215,6 +267,7 @@ type Reference struct {
 
 // OnErasure says what an erasure request does with a person's records.
 // +kubebuilder:validation:XValidation:rule="self.action != 'Retain' || has(self.legalBasis)",message="legalBasis is required with action: Retain; name the law or the contract that demands it"
+// +kubebuilder:validation:XValidation:rule="(self.action == 'Anonymize') == has(self.anonymize)",message="action: Anonymize and the list anonymize go together; set both, or neither"
 type OnErasure struct {
 	// action is Delete, Anonymize or Retain.
 	// +required
@@ -224,11 +277,27 @@ type OnErasure struct {
 	// Retain.
 	// +optional
 	LegalBasis PlainText `json:"legalBasis,omitempty"`
+
+	// anonymize are the fields that action: Anonymize rewrites, and how. Set the
+	// field of a reference to "Null" where the record that it refers to shall go.
+	// +optional
+	// +listType=map
+	// +listMapKey=field
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Anonymize []Anonymization `json:"anonymize,omitempty"`
 }
 
 // ErasureAction is what an erasure request does with a record.
 // +kubebuilder:validation:Enum=Delete;Anonymize;Retain
 type ErasureAction string
+
+// What an erasure request does with a record.
+const (
+	ErasureActionDelete    ErasureAction = "Delete"
+	ErasureActionAnonymize ErasureAction = "Anonymize"
+	ErasureActionRetain    ErasureAction = "Retain"
+)
 
 // DatastoreStatus is what the last probe saw.
 type DatastoreStatus struct {
@@ -314,6 +383,20 @@ type DatastoreStatus struct {
 	// than one.
 	// +optional
 	ActiveRun *ActiveRun `json:"activeRun,omitempty"`
+
+	// holds are the LegalHolds that cover this datastore. A run that takes the
+	// datastore sees those that stand here: both are written with the object's
+	// resourceVersion.
+	// +optional
+	// +listType=map
+	// +listMapKey=uid
+	// +kubebuilder:validation:MaxItems=128
+	Holds []RegisteredHold `json:"holds,omitempty"`
+
+	// pendingErasures are the erasure requests that wait for this datastore. No
+	// RetentionPolicy takes it before them.
+	// +optional
+	PendingErasures *PendingErasures `json:"pendingErasures,omitempty"`
 }
 
 // DatasetStatus is what the last probe saw of a dataset.
@@ -345,6 +428,7 @@ type DatasetStatus struct {
 }
 
 // ActiveRun is the run that holds a datastore.
+// +kubebuilder:validation:XValidation:rule="has(self.policy) == has(self.policyUID)",message="policy and policyUID go together"
 type ActiveRun struct {
 	// name is the run's name.
 	// +required
@@ -352,14 +436,15 @@ type ActiveRun struct {
 	// +kubebuilder:validation:MaxLength=128
 	Name string `json:"name,omitempty"`
 
-	// policy is the name of the RetentionPolicy that the run belongs to.
-	// +required
+	// policy is the name of the RetentionPolicy that the run belongs to. Absent
+	// for an erasure, which belongs to the ErasureRequests that its plan names.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Policy string `json:"policy,omitempty"`
 
 	// policyUID is the UID of that RetentionPolicy.
-	// +required
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	PolicyUID string `json:"policyUID,omitempty"`
@@ -367,6 +452,101 @@ type ActiveRun struct {
 	// acquiredTime is when the run took the datastore.
 	// +required
 	AcquiredTime metav1.Time `json:"acquiredTime,omitzero"`
+
+	// holds are the UIDs of the LegalHolds that the run's plan respects, or does
+	// not touch.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MaxLength=64
+	Holds []string `json:"holds,omitempty"`
+
+	// erasure is how far an erasure run has come. Absent for the run of a policy,
+	// which has it in its own status.
+	// +optional
+	Erasure *ErasureRun `json:"erasure,omitempty"`
+}
+
+// ErasureRun is a run that searches or erases the records of the persons of all
+// requests that waited for the datastore.
+type ErasureRun struct {
+	// mode is Find or Erase.
+	// +required
+	Mode ErasureRunMode `json:"mode,omitempty"`
+
+	// state is how far it has come: Preparing, Released or Finished.
+	// +required
+	State RunState `json:"state,omitempty"`
+
+	// job is the name of the Job, of the ConfigMap with its plan, and of the
+	// short-lived Secret with what was sealed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Job string `json:"job,omitempty"`
+
+	// planDigest identifies the plan.
+	// +optional
+	// +kubebuilder:validation:MaxLength=80
+	PlanDigest string `json:"planDigest,omitempty"`
+
+	// requests is how many requests it serves.
+	// +optional
+	Requests int32 `json:"requests,omitempty"`
+
+	// reason is what it waits for, in one word.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+
+	// message is what it waits for, in a sentence.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Message string `json:"message,omitempty"`
+}
+
+// ErasureRunMode says what an erasure run does.
+// +kubebuilder:validation:Enum=Find;Erase
+type ErasureRunMode string
+
+// What an erasure run does.
+const (
+	ErasureRunFind  ErasureRunMode = "Find"
+	ErasureRunErase ErasureRunMode = "Erase"
+)
+
+// RegisteredHold is a LegalHold that covers a datastore.
+type RegisteredHold struct {
+	// name is the LegalHold's name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+
+	// uid is its UID.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	UID string `json:"uid,omitempty"`
+
+	// registeredTime is when it was written here.
+	// +required
+	RegisteredTime metav1.Time `json:"registeredTime,omitzero"`
+}
+
+// PendingErasures are erasure requests that wait.
+type PendingErasures struct {
+	// requests is how many there are.
+	// +optional
+	Requests int32 `json:"requests,omitempty"`
+
+	// since is when the first of them began to wait.
+	// +optional
+	Since *metav1.Time `json:"since,omitempty"`
+
+	// earliestDueTime is the earliest time by which one of them has to be
+	// answered.
+	// +optional
+	EarliestDueTime *metav1.Time `json:"earliestDueTime,omitempty"`
 }
 
 // DatastoreList is a list of Datastores.

@@ -11,6 +11,7 @@ const (
 	DefaultTimeZone              = "UTC"
 	DefaultActiveDeadlineSeconds = int64(6 * 60 * 60)
 	DefaultRunsHistoryLimit      = int32(10)
+	DefaultRecheckEvery          = Period("P1D")
 	// MaxDatastores is the most Datastores that one policy may select; it bounds the size of its status.
 	MaxDatastores = 24
 )
@@ -89,6 +90,71 @@ func (p *RetentionPolicy) SetConditions(c []metav1.Condition) { p.Status.Conditi
 
 // GetObservedGeneration returns the generation that the status is about.
 func (p *RetentionPolicy) GetObservedGeneration() int64 { return p.Status.ObservedGeneration }
+
+// GetRegulation returns GDPR unless the request names another law.
+func (s *ErasureRequestSpec) GetRegulation() Regulation {
+	return orDefault(s.Regulation, RegulationGDPR)
+}
+
+// GetTimeZone returns the IANA name of the zone in which the request's days are reckoned.
+func (s *ErasureRequestSpec) GetTimeZone() string {
+	return orDefault(string(s.TimeZone), DefaultTimeZone)
+}
+
+// GetApproval returns Automatic unless the request itself asks for approval.
+func (s *ErasureRequestSpec) GetApproval() ApprovalMode {
+	return orDefault(s.Approval, ApprovalAutomatic)
+}
+
+// GetSubjectSecretPolicy returns Delete unless the Secret is to be kept.
+func (s *ErasureRequestSpec) GetSubjectSecretPolicy() SubjectSecretPolicy {
+	return orDefault(s.SubjectSecretPolicy, SubjectSecretDelete)
+}
+
+// GetRecheckEvery returns how often an erasure is repeated.
+func (s *ErasureRequestSpec) GetRecheckEvery() Period {
+	return orDefault(s.RecheckEvery, DefaultRecheckEvery)
+}
+
+// GetReceivedTime returns when the request was received: when the object was created, if it does not say.
+func (r *ErasureRequest) GetReceivedTime() metav1.Time {
+	if r.Spec.ReceivedTime != nil {
+		return *r.Spec.ReceivedTime
+	}
+	return r.CreationTimestamp
+}
+
+// GetErasureApproval returns Automatic unless the Datastore asks for approval.
+func (s *DatastoreSpec) GetErasureApproval() ApprovalMode {
+	return orDefault(s.ErasureApproval, ApprovalAutomatic)
+}
+
+// GetMatch returns how the field is compared.
+func (i *Identifier) GetMatch() IdentifierMatch { return orDefault(i.Match, MatchExact) }
+
+// GetLeads returns whether the identifier leads on to further data.
+func (i *Identifier) GetLeads() IdentifierLeads { return orDefault(i.Leads, LeadsAlways) }
+
+// IsReleased says whether the hold keeps nothing any more.
+func (h *LegalHold) IsReleased() bool { return h.Spec.Release != nil }
+
+// GetConditions returns the conditions of the status, for helpers that work on every kind.
+func (r *ErasureRequest) GetConditions() []metav1.Condition { return r.Status.Conditions }
+
+// SetConditions replaces the conditions of the status.
+func (r *ErasureRequest) SetConditions(c []metav1.Condition) { r.Status.Conditions = c }
+
+// GetObservedGeneration returns the generation that the status is about.
+func (r *ErasureRequest) GetObservedGeneration() int64 { return r.Status.ObservedGeneration }
+
+// GetConditions returns the conditions of the status, for helpers that work on every kind.
+func (h *LegalHold) GetConditions() []metav1.Condition { return h.Status.Conditions }
+
+// SetConditions replaces the conditions of the status.
+func (h *LegalHold) SetConditions(c []metav1.Condition) { h.Status.Conditions = c }
+
+// GetObservedGeneration returns the generation that the status is about.
+func (h *LegalHold) GetObservedGeneration() int64 { return h.Status.ObservedGeneration }
 
 func orDefault[T comparable](v, fallback T) T {
 	var zero T

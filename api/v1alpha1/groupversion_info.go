@@ -25,6 +25,8 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&Datastore{}, &DatastoreList{},
 		&RetentionPolicy{}, &RetentionPolicyList{},
+		&ErasureRequest{}, &ErasureRequestList{},
+		&LegalHold{}, &LegalHoldList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

@@ -27,6 +27,9 @@ func TestKubectlGet(t *testing.T) {
 	if err := srv.Client.Create(t.Context(), policy); err != nil {
 		t.Fatal(complaints(err))
 	}
+	for _, manifest := range []string{fullErasureRequest, fullLegalHold} {
+		stored(t, ns, manifest)
+	}
 
 	// Before any controller has looked.
 	for name, c := range map[string]struct {
@@ -39,6 +42,12 @@ func TestKubectlGet(t *testing.T) {
 		"RetentionPolicies": {[]string{"get", "retpol"},
 			"NAME|SCHEDULE|MODE|DATASTORES|LAST RUN|OUTCOME|MATCHED|DELETED|ANONYMIZED|REMAINING|COMPLIANT|READY|AGE\n" +
 				"shop|0 3 * * *|-|-|-|-|-|-|-|-|-|-|-"},
+		"ErasureRequests": {[]string{"get", "erasure"},
+			"NAME|REGULATION|STATE|OUTCOME|FOUND|ERASED|VERIFIED|DUE|OVERDUE|AGE\n" +
+				"shop|-|-|-|-|-|-|-|-|-"},
+		"LegalHolds": {[]string{"get", "hold"},
+			"NAME|ENFORCED|REASON|DATASTORES|RECORDS|SINCE|AUTHORITY|AGE\n" +
+				"shop|-|-|-|-|-|Landgericht Berlin|-"},
 	} {
 		t.Run("new "+name, func(t *testing.T) { kubectlGet(t, ns, c.want, c.args...) })
 	}
@@ -74,6 +83,29 @@ lastRun:
 conditions:
 - {type: Ready, status: "False", reason: RunIncomplete, message: 5 records remain, lastTransitionTime: "2026-01-01T03:00:00Z"}
 - {type: Compliant, status: "False", reason: OverdueRecords, message: m, lastTransitionTime: "2026-01-01T03:00:00Z"}`)
+	setStatus(t, ns, "ErasureRequest", `
+observedGeneration: 1
+regulation: CCPA
+state: RetainedByHold
+outcome: RetainedByHold
+found: 19
+erased: 12
+dueTime: "2027-01-04T07:59:59Z"
+datastores:
+- {name: shop, step: Finished, outcome: RetainedByHold, holds: [lh-2026-0007], datasets: [{name: orders, action: Delete, outcome: RetainedByHold, found: 7, held: 7}]}
+conditions:
+- {type: Ready, status: "False", reason: RetainedByHold, message: A hold keeps 7 records, lastTransitionTime: "2026-01-01T03:00:00Z"}
+- {type: Verified, status: "True", reason: Verified, message: m, lastTransitionTime: "2026-01-01T03:00:00Z"}
+- {type: Overdue, status: "False", reason: DueWithinDay, message: m, lastTransitionTime: "2026-01-01T03:00:00Z"}`)
+	setStatus(t, ns, "LegalHold", `
+observedGeneration: 1
+selectedDatastores: 2
+records: 31
+enforcedTime: "2000-01-01T03:00:00Z"
+datastores:
+- {name: shop, registeredTime: "2000-01-01T03:00:00Z", waitingFor: shop-20260101030000}
+conditions:
+- {type: Enforced, status: "True", reason: Enforced, message: Nothing is deleted, lastTransitionTime: "2026-01-01T03:00:00Z"}`)
 
 	for name, c := range map[string]struct {
 		args []string
@@ -91,16 +123,44 @@ conditions:
 		"wide RetentionPolicies": {[]string{"get", "retentionpolicies", "-o", "wide"},
 			"NAME|SCHEDULE|MODE|DATASTORES|LAST RUN|OUTCOME|MATCHED|DELETED|ANONYMIZED|REMAINING|COMPLIANT|READY|REASON|MESSAGE|SUSPEND|NEXT|AGE\n" +
 				"shop|0 3 * * *|Enforce|1|-|Incomplete|20|12|3|5|False|False|RunIncomplete|5 records remain|false|2026-01-02T03:00:00Z|-"},
+		"ErasureRequests": {[]string{"get", "erasure"},
+			"NAME|REGULATION|STATE|OUTCOME|FOUND|ERASED|VERIFIED|DUE|OVERDUE|AGE\n" +
+				"shop|CCPA|RetainedByHold|RetainedByHold|19|12|True|2027-01-04T07:59:59Z|False|-"},
+		"wide ErasureRequests": {[]string{"get", "erasurerequests", "-o", "wide"},
+			"NAME|REGULATION|STATE|OUTCOME|FOUND|ERASED|VERIFIED|DUE|OVERDUE|MESSAGE|AGE\n" +
+				"shop|CCPA|RetainedByHold|RetainedByHold|19|12|True|2027-01-04T07:59:59Z|False|A hold keeps 7 records|-"},
+		"LegalHolds": {[]string{"get", "hold"},
+			"NAME|ENFORCED|REASON|DATASTORES|RECORDS|SINCE|AUTHORITY|AGE\n" +
+				"shop|True|Enforced|2|31|-|Landgericht Berlin|-"},
+		"wide LegalHolds": {[]string{"get", "legalholds", "-o", "wide"},
+			"NAME|ENFORCED|REASON|DATASTORES|RECORDS|SINCE|AUTHORITY|REFERENCE|MESSAGE|AGE\n" +
+				"shop|True|Enforced|2|31|-|Landgericht Berlin|2 O 123/26|Nothing is deleted|-"},
 	} {
 		t.Run(name, func(t *testing.T) { kubectlGet(t, ns, c.want, c.args...) })
 	}
 
+	t.Run("kubectl describe shows what matters", func(t *testing.T) {
+		for kind, want := range map[string][]string{
+			"erasure": {"Due Time:", "Outcome:", "lh-2026-0007", "Held:", "A hold keeps 7 records", "er-2026-0042"},
+			"hold":    {"Waiting For:", "shop-20260101030000", "Landgericht Berlin", "settled"},
+		} {
+			out, err := srv.Kubectl(t, "", "describe", kind, "shop", "-n", ns)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range want {
+				if !strings.Contains(out, w) {
+					t.Errorf("%s: %q is not in:\n%s", kind, w, out)
+				}
+			}
+		}
+	})
 	t.Run("the category lists all kinds", func(t *testing.T) {
 		out, err := srv.Kubectl(t, "", "get", "retention", "-o", "name", "-n", ns)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := "datastore.dataretention.dev/shop\nretentionpolicy.dataretention.dev/shop\n"
+		want := "datastore.dataretention.dev/shop\nerasurerequest.dataretention.dev/shop\nlegalhold.dataretention.dev/shop\nretentionpolicy.dataretention.dev/shop\n"
 		if diff := cmp.Diff(want, out); diff != "" {
 			t.Errorf("kubectl get retention (-want +got):\n%s", diff)
 		}
@@ -202,6 +262,10 @@ func TestKubectlExplain(t *testing.T) {
 		"dstore.spec.datasets":            "timestampField is the field that a record's age runs from",
 		"dstore.status.datasets":          "timestampIndexed says whether",
 		"dstore.spec.datasets.references": "key\t<string> -required-",
+		"erasure.spec.subject":            "the operator itself never reads it",
+		"erasure.status.datastores":       "enum: Find, Finding, Found, Erase, ....",
+		"hold":                            "Condition Enforced is a guarantee",
+		"hold.spec.condition":             "operator\t<string> -required-",
 	} {
 		t.Run(path, func(t *testing.T) {
 			var out string

@@ -37,6 +37,19 @@ spec:
   datastoreSelector: {matchLabels: {app: shop}}
   schedule: "0 3 * * *"
   rules: [{name: cookies, datasets: [cookie_consent], deleteAfter: P11M}]`
+	leastErasureRequest = `
+apiVersion: dataretention.dev/v1alpha1
+kind: ErasureRequest
+metadata: {name: er-2026-0042}
+spec:
+  subject: {secretRef: {name: er-2026-0042}}`
+	leastLegalHold = `
+apiVersion: dataretention.dev/v1alpha1
+kind: LegalHold
+metadata: {name: lh-2026-0007}
+spec:
+  reason: lawsuit about deliveries
+  authority: Landgericht Berlin`
 )
 
 // object reads a manifest and changes it by merge patches (RFC 7386), all in YAML.

@@ -82,7 +82,8 @@ type Run struct {
 	Name string `json:"name,omitempty"`
 
 	// trigger is what started the run: Schedule, Request (the annotation
-	// requested-at) or Approval (the annotation approved-plan).
+	// requested-at), Approval (the annotation approved-plan) or Resume (what had
+	// stopped the run before, such as a LegalHold, is over).
 	// +required
 	Trigger Trigger `json:"trigger,omitempty"`
 
@@ -161,7 +162,7 @@ const (
 )
 
 // Trigger is what started a run.
-// +kubebuilder:validation:Enum=Schedule;Request;Approval
+// +kubebuilder:validation:Enum=Schedule;Request;Approval;Resume
 type Trigger string
 
 // What starts a run.
@@ -169,6 +170,7 @@ const (
 	TriggerSchedule Trigger = "Schedule"
 	TriggerRequest  Trigger = "Request"
 	TriggerApproval Trigger = "Approval"
+	TriggerResume   Trigger = "Resume"
 )
 
 // Outcome is how a run, or its part in one datastore, ended. From best to
@@ -288,6 +290,13 @@ type RunDatastore struct {
 	// +kubebuilder:validation:MaxItems=128
 	Datasets []RunDataset `json:"datasets,omitempty"`
 
+	// holds are the names of the LegalHolds that the run respected here.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MaxLength=253
+	Holds []string `json:"holds,omitempty"`
+
 	// excluded are the datasets that no step covers, and why.
 	// +optional
 	// +listType=atomic
@@ -352,6 +361,10 @@ type RunDataset struct {
 	// retained is how many past the rule's cutoff are kept by a retainAtLeast.
 	// +optional
 	Retained *int64 `json:"retained,omitempty"`
+
+	// held is how many past the rule's cutoff are kept by a LegalHold.
+	// +optional
+	Held *int64 `json:"held,omitempty"`
 
 	// notStarted is how many are kept because the event that startingFrom names
 	// has not happened.

@@ -76,6 +76,18 @@ func (s *Server) Namespace(tb testing.TB) string {
 	return ns.Name
 }
 
+// As returns a client that acts as the given user, whose rights are those that RBAC gives.
+func (s *Server) As(tb testing.TB, user string) client.Client {
+	tb.Helper()
+	config := rest.CopyConfig(s.Config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: user}
+	c, err := client.New(config, client.Options{Scheme: s.Scheme})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return client.WithFieldValidation(c, client.FieldValidation(metav1.FieldValidationStrict))
+}
+
 // Kubectl runs kubectl as an administrator and returns what it prints to its standard output; the error holds what it
 // prints to its standard error.
 func (s *Server) Kubectl(tb testing.TB, stdin string, args ...string) (string, error) {

@@ -114,7 +114,7 @@ build: ## Build bin/retention-operator, a static binary.
 
 .PHONY: run
 run: install build ## Run the manager on this machine, against the cluster of KUBECONFIG.
-	bin/retention-operator manager --purge-image=$(IMG)
+	bin/retention-operator manager --purge-image=$(IMG) --namespace=default
 
 ##@ Test
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command retention-operator keeps the promise of how long personal data is stored: its controllers launch purge Jobs,
-// and those Jobs run this same binary.
+// and those Jobs run this same binary. A few commands are for people.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dataretention.dev/retention-operator/controllers"
+	"dataretention.dev/retention-operator/internal/cli"
 	"dataretention.dev/retention-operator/internal/purge"
 )
 
@@ -35,8 +36,15 @@ func run() int {
 		if errors.As(err, &exit) {
 			return exit.Code
 		}
+		code := 1
+		var answer *cli.ExitError
+		if errors.As(err, &answer) {
+			if code = answer.Code; answer.Err == nil {
+				return code
+			}
+		}
 		fmt.Fprintln(os.Stderr, "Error:", err)
-		return 1
+		return code
 	}
 	return 0
 }
@@ -49,6 +57,7 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(controllers.ManagerCommand(), purge.Command(), versionCommand())
+	root.AddCommand(cli.Commands()...)
 	return root
 }
 

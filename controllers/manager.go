@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -30,6 +31,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/sealing"
 	"dataretention.dev/retention-operator/internal/purgejob"
 )
 
@@ -37,10 +39,17 @@ const (
 	leaderElectionID = "retention-operator.dataretention.dev"
 	// purgeImageVariable is the environment variable that --purge-image falls back to.
 	purgeImageVariable = "RETENTION_PURGE_IMAGE"
+	// namespaceFile is where a Pod finds the namespace of its service account.
+	namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+	// namespaceVariable is the environment variable that --namespace falls back to.
+	namespaceVariable = "POD_NAMESPACE"
 	// reconciliationTimeout bounds one pass, so that a request that hangs cannot keep an object from being looked at.
 	reconciliationTimeout = 2 * time.Minute
 	// concurrency is how many objects of one kind are worked on at once. One object never is twice.
 	concurrency = 4
+	// defaultKeyRotation is how old a sealing key gets, minKeyRotation the least that makes sense: a key is kept for a day anyway.
+	defaultKeyRotation = 90 * 24 * time.Hour
+	minKeyRotation     = 24 * time.Hour
 	// requestsPerSecond bounds what the manager asks of the API server.
 	requestsPerSecond = 50
 )
@@ -52,6 +61,8 @@ type managerFlags struct {
 	metricsAddress          string
 	probeAddress            string
 	purgeImage              string
+	namespace               string
+	keyRotation             time.Duration
 	watchNamespace          string
 	logLevel                slog.Level
 }
@@ -68,6 +79,12 @@ func ManagerCommand() *cobra.Command {
 			if f.purgeImage == "" {
 				return fmt.Errorf("--purge-image (or %s) is required: the image of purge Jobs, which is the operator's own", purgeImageVariable)
 			}
+			if f.namespace == "" {
+				return fmt.Errorf("--namespace (or %s) is required outside a cluster: the namespace of the operator's sealing keys", namespaceVariable)
+			}
+			if f.keyRotation != 0 && f.keyRotation < minKeyRotation {
+				return fmt.Errorf("--sealing-key-rotation is %s: write at least %s, or 0 for keys that stay", f.keyRotation, minKeyRotation)
+			}
 			setLogger(f.logLevel)
 			cfg, err := ctrl.GetConfig()
 			if err != nil {
@@ -82,9 +99,23 @@ func ManagerCommand() *cobra.Command {
 	flags.StringVar(&f.metricsAddress, "metrics-bind-address", ":8080", "address that serves /metrics; 0 serves none")
 	flags.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 serves none")
 	flags.StringVar(&f.purgeImage, "purge-image", os.Getenv(purgeImageVariable), "image of probe and purge Jobs (default: $"+purgeImageVariable+")")
+	flags.StringVar(&f.namespace, "namespace", ownNamespace(), "namespace of the operator and its sealing keys (default: the Pod's)")
+	flags.DurationVar(&f.keyRotation, "sealing-key-rotation", defaultKeyRotation, "how old the key gets that persons are sealed to; 0 is any age")
 	flags.StringVar(&f.watchNamespace, "watch-namespace", "", "the only namespace to look at (default: all)")
 	flags.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	return cmd
+}
+
+// ownNamespace is the namespace that this process runs in, empty outside a cluster.
+func ownNamespace() string {
+	if ns := os.Getenv(namespaceVariable); ns != "" {
+		return ns
+	}
+	ns, err := os.ReadFile(namespaceFile)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(ns))
 }
 
 // setLogger has everything log one JSON object per line to the standard error.
@@ -106,7 +137,21 @@ func run(ctx context.Context, cfg *rest.Config, f managerFlags) error {
 	if err != nil {
 		return fmt.Errorf("building the manager: %w", err)
 	}
-	if err := Setup(mgr, Options{PurgeImage: f.purgeImage, Clock: clock.RealClock{}}); err != nil {
+	live, err := client.New(cfg, client.Options{Scheme: opts.Scheme})
+	if err != nil {
+		return fmt.Errorf("building the client of the sealing keys: %w", err)
+	}
+	keys := &sealing.Keyring{
+		Client:    client.WithFieldOwner(live, name),
+		Events:    mgr.GetEventRecorder(name),
+		Clock:     clock.RealClock{},
+		Namespace: f.namespace,
+		Rotation:  f.keyRotation,
+	}
+	if err := mgr.Add(keys); err != nil {
+		return fmt.Errorf("adding the sealing keys: %w", err)
+	}
+	if err := Setup(mgr, Options{PurgeImage: f.purgeImage, Clock: clock.RealClock{}, Keys: keys}); err != nil {
 		return err
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {

@@ -37,6 +37,7 @@ import (
 	"dataretention.dev/retention-operator/controllers/internal/kstatus"
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/receipt"
+	"dataretention.dev/retention-operator/internal/seal"
 	"dataretention.dev/retention-operator/internal/testing/apiserver"
 	"dataretention.dev/retention-operator/internal/testing/fixture"
 )
@@ -121,6 +122,14 @@ func TestManager(t *testing.T) {
 	if got := get(t, "http://"+second.probes+"/readyz"); got != "ok" {
 		t.Errorf("/readyz says %q", got)
 	}
+	eventually(t, second, func() (bool, error) { // anybody can seal to it
+		cm := &corev1.ConfigMap{}
+		err := srv.Client.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: seal.ConfigMapName}, cm)
+		if err == nil && !strings.HasPrefix(cm.Data[seal.PublicKey], "age1") {
+			err = fmt.Errorf("published is %v", cm.Data)
+		}
+		return true, err
+	})
 	eventually(t, second, func() (bool, error) {
 		list := &eventsv1.EventList{}
 		must(t, srv.Client.List(t.Context(), list, client.InNamespace(ns)))
@@ -159,6 +168,19 @@ func TestManager(t *testing.T) {
 	}
 }
 
+func TestManagerNeedsANamespace(t *testing.T) {
+	t.Setenv(namespaceVariable, "")
+	for flag, want := range map[string]string{"--namespace=": namespaceVariable, "--sealing-key-rotation=1h": "--sealing-key-rotation"} {
+		cmd := ManagerCommand()
+		cmd.SetArgs([]string{"--purge-image=i", "--namespace=x", flag})
+		cmd.SetOut(io.Discard)
+		cmd.SetErr(io.Discard)
+		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", flag, err)
+		}
+	}
+}
+
 func TestManagerNeedsAnImage(t *testing.T) {
 	t.Setenv(purgeImageVariable, "")
 	cmd := ManagerCommand()
@@ -182,7 +204,7 @@ func startManager(t *testing.T, kubeconfig, ns string) *process {
 	t.Helper()
 	p := &process{metrics: freeAddress(t), probes: freeAddress(t), log: &lockedBuffer{}, ended: make(chan error, 1)}
 	p.cmd = exec.Command(os.Args[0], "--leader-elect", "--leader-election-namespace="+ns, "--watch-namespace="+ns,
-		"--metrics-bind-address="+p.metrics, "--health-probe-bind-address="+p.probes)
+		"--namespace="+ns, "--metrics-bind-address="+p.metrics, "--health-probe-bind-address="+p.probes)
 	p.cmd.Env = append(os.Environ(), runManager+"=1", "KUBECONFIG="+kubeconfig, purgeImageVariable+"=registry.example/purge:1")
 	p.cmd.Stderr = p.log
 	must(t, p.cmd.Start())
@@ -233,17 +255,17 @@ func writeKubeconfig(t *testing.T, srv *apiserver.Server, ns string) string {
 	t.Helper()
 	root, err := fixture.Root()
 	must(t, err)
-	role, leader := &rbacv1.ClusterRole{}, &rbacv1.Role{}
-	for file, obj := range map[string]any{"role.yaml": role, "leader_election_role.yaml": leader} {
+	role, leader, keys := &rbacv1.ClusterRole{}, &rbacv1.Role{}, &rbacv1.Role{}
+	for file, obj := range map[string]any{"role.yaml": role, "leader_election_role.yaml": leader, "sealing_key_role.yaml": keys} {
 		text, err := os.ReadFile(filepath.Join(root, "config/rbac", file))
 		must(t, err)
 		must(t, yaml.UnmarshalStrict(text, obj))
 	}
-	leader.Namespace = ns
+	leader.Namespace, keys.Namespace = ns, ns
 	user := "manager-of-" + ns
 	subjects := []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}}
 	for _, obj := range []client.Object{
-		role, leader,
+		role, leader, keys,
 		&rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: user}, Subjects: subjects,
 			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
@@ -251,6 +273,10 @@ func writeKubeconfig(t *testing.T, srv *apiserver.Server, ns string) string {
 		&rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: user}, Subjects: subjects,
 			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: leader.Name},
+		},
+		&rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: user + "-keys"}, Subjects: subjects,
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: keys.Name},
 		},
 	} {
 		must(t, srv.Client.Create(t.Context(), obj))

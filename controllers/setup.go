@@ -9,6 +9,10 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"dataretention.dev/retention-operator/controllers/datastore"
+	"dataretention.dev/retention-operator/controllers/erasurerequest"
+	"dataretention.dev/retention-operator/controllers/erasurerun"
+	"dataretention.dev/retention-operator/controllers/internal/sealing"
+	"dataretention.dev/retention-operator/controllers/legalhold"
 	"dataretention.dev/retention-operator/controllers/retentionpolicy"
 )
 
@@ -21,10 +25,16 @@ type Options struct {
 	PurgeImage string
 	// Clock tells the time.
 	Clock clock.PassiveClock
+	// Keys seals persons to the operator, and opens what was sealed to it.
+	Keys sealing.Keys
 }
 
 // Setup adds every controller to the manager. This is the list of them all.
 func Setup(mgr ctrl.Manager, opts Options) error {
+	logs, err := podLogs(mgr.GetConfig())
+	if err != nil {
+		return err
+	}
 	return errors.Join(
 		(&datastore.Reconciler{
 			Client: mgr.GetClient(),
@@ -33,12 +43,39 @@ func Setup(mgr ctrl.Manager, opts Options) error {
 			Clock:  opts.Clock,
 			Image:  opts.PurgeImage,
 		}).SetupWithManager(mgr),
+		(&erasurerequest.Reconciler{
+			Client: mgr.GetClient(),
+			Live:   mgr.GetAPIReader(),
+			Events: mgr.GetEventRecorder(name),
+			Clock:  opts.Clock,
+			Image:  opts.PurgeImage,
+			Keys:   opts.Keys,
+			Logs:   logs,
+		}).SetupWithManager(mgr),
+		(&erasurerun.Reconciler{
+			Client: mgr.GetClient(),
+			Live:   mgr.GetAPIReader(),
+			Events: mgr.GetEventRecorder(name),
+			Clock:  opts.Clock,
+			Image:  opts.PurgeImage,
+			Keys:   opts.Keys,
+			Logs:   logs,
+		}).SetupWithManager(mgr),
+		(&legalhold.Reconciler{
+			Client: mgr.GetClient(),
+			Live:   mgr.GetAPIReader(),
+			Events: mgr.GetEventRecorder(name),
+			Clock:  opts.Clock,
+			Image:  opts.PurgeImage,
+			Keys:   opts.Keys,
+		}).SetupWithManager(mgr),
 		(&retentionpolicy.Reconciler{
 			Client: mgr.GetClient(),
 			Live:   mgr.GetAPIReader(),
 			Events: mgr.GetEventRecorder(name),
 			Clock:  opts.Clock,
 			Image:  opts.PurgeImage,
+			Keys:   opts.Keys,
 		}).SetupWithManager(mgr),
 	)
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/controllers/internal/planinput"
 	"dataretention.dev/retention-operator/internal/purgejob"
 )
@@ -27,7 +28,7 @@ const (
 	reasonPlanChanged      = "PlanChanged"
 	reasonPlanTooLarge     = "PlanTooLarge"
 	reasonNameCollision    = "NameCollision"
-	reasonDatastoreLost    = "DatastoreLost"
+	reasonDatastoreLost    = holds.ReasonDatastoreLost
 	reasonReceiptLost      = "ReceiptLost"
 	reasonPolicyDeleted    = "PolicyDeleted"
 	reasonNotSelected      = "NotSelected"
@@ -90,19 +91,24 @@ func (r *Reconciler) take(ctx context.Context, s *scope, d *retentionv1.RunDatas
 			return err
 		}
 		if !free {
-			d.Message = fmt.Sprintf("Waiting for run %s of policy %s", holder.Name, holder.Policy)
+			d.Reason, d.Message = "", fmt.Sprintf("Waiting for run %s", holder.Name)
 			s.again(pollInterval)
 			return nil
 		}
 	}
 	if !s.holds(ds) {
-		base := ds.DeepCopy()
-		ds.Status.ActiveRun = &retentionv1.ActiveRun{
-			Name: s.run().Name, Policy: s.policy.Name, PolicyUID: string(s.policy.UID), AcquiredTime: metav1.NewTime(s.now),
+		if defers(ds, s.run(), s.now) {
+			d.Reason, d.Message = holds.ReasonErasurePending, "Erasure requests wait for the datastore, and go first"
+			s.again(pollInterval)
+			return nil
 		}
-		patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
-		if err := r.Client.Status().Patch(ctx, ds, patch); err != nil {
-			return fmt.Errorf("taking the datastore: %w", err)
+		// After the Datastore was read as free the run is still on record as waiting: one that is over does not come back.
+		if _, current, err := r.current(ctx, s, d); err != nil || !current {
+			s.again(pollInterval)
+			return err
+		}
+		if err := r.acquire(ctx, s, ds); err != nil {
+			return err
 		}
 	}
 	compiled, err := r.compile(ctx, s, ds)
@@ -110,6 +116,24 @@ func (r *Reconciler) take(ctx context.Context, s *scope, d *retentionv1.RunDatas
 		return err
 	}
 	return settle(d, compiled)
+}
+
+// acquire writes the run into the status of a Datastore that is free, with the holds that are in force. No Job of the run
+// exists yet, and none is released before the gate has seen that its plan respects them.
+func (r *Reconciler) acquire(ctx context.Context, s *scope, ds *retentionv1.Datastore) error {
+	inForce, err := holds.InForce(ctx, r.Live, ds)
+	if err != nil {
+		return err
+	}
+	base := ds.DeepCopy()
+	ds.Status.ActiveRun = &retentionv1.ActiveRun{
+		Name: s.run().Name, Policy: s.policy.Name, PolicyUID: string(s.policy.UID), AcquiredTime: metav1.NewTime(s.now),
+		Holds: inForce.UIDs(),
+	}
+	if err := r.Client.Status().Patch(ctx, ds, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("taking the datastore: %w", err)
+	}
+	return nil
 }
 
 // usable says whether a run may begin on the datastore as its last probe saw it. A datastore that no probe has reached
@@ -133,7 +157,7 @@ func usable(ds *retentionv1.Datastore, d *retentionv1.RunDatastore) bool {
 
 // settle writes what the run is about to do into its entry, before anything is done.
 func settle(d *retentionv1.RunDatastore, c *compiled) error {
-	d.Excluded = c.excluded
+	d.Excluded, d.Holds = c.excluded, c.holds.Names()
 	if d.ApprovedRecords != nil && d.PlanDigest != c.digest {
 		finish(d, retentionv1.OutcomeAwaitingApproval, reasonPlanChanged,
 			"The policy or the datastore has changed since the plan was approved; ask for a new run")
@@ -150,7 +174,11 @@ func settle(d *retentionv1.RunDatastore, c *compiled) error {
 		if slices.ContainsFunc(d.Excluded, isProblem) {
 			outcome = retentionv1.OutcomeIncomplete
 		}
-		finish(d, outcome, reasonNothingToDo, "No rule deletes or anonymizes anything in this datastore")
+		message := "No rule deletes or anonymizes anything in this datastore"
+		if keptBack(d) {
+			message += ", as LegalHolds keep what is there"
+		}
+		finish(d, outcome, reasonNothingToDo, message)
 		return nil
 	}
 	d.Job = c.jobName
@@ -173,9 +201,9 @@ func (r *Reconciler) prepare(ctx context.Context, s *scope, d *retentionv1.RunDa
 		return err
 	}
 	if c.digest != d.PlanDigest { // something changed in between; nothing has been made for the new plan yet
-		return settle(d, c)
+		return r.replan(ctx, s, d, c)
 	}
-	switch err := r.ensure(ctx, r.jobInput(s, ds, d, c)); {
+	switch err := r.ensure(ctx, r.jobInput(s, ds, d, c), c); {
 	case errors.Is(err, purgejob.ErrForeign):
 		finish(d, retentionv1.OutcomeFailed, reasonNameCollision, err.Error())
 	case errors.Is(err, purgejob.ErrPlanTooLarge):
@@ -188,12 +216,30 @@ func (r *Reconciler) prepare(ctx context.Context, s *scope, d *retentionv1.RunDa
 	return nil
 }
 
+// replan puts another plan in the place of an entry's, whose Job never began. What was sealed is not left lying about.
+func (r *Reconciler) replan(ctx context.Context, s *scope, d *retentionv1.RunDatastore, c *compiled) error {
+	if err := r.dropHandOff(ctx, s, d); err != nil {
+		return err
+	}
+	return settle(d, c)
+}
+
+func (r *Reconciler) dropHandOff(ctx context.Context, s *scope, d *retentionv1.RunDatastore) error {
+	if d.Job == "" || len(d.Holds) == 0 {
+		return nil
+	}
+	return r.jobs().DropHandOff(ctx, s.policy.Namespace, d.Job)
+}
+
 // giveBack takes the finalizers off the Job and its Pods, whose receipts are on record, and frees the datastore.
 func (r *Reconciler) giveBack(ctx context.Context, s *scope, d *retentionv1.RunDatastore) error {
 	if d.Job != "" {
-		if err := r.dropFinalizers(ctx, s.policy, d.Job); err != nil {
+		if err := r.jobs().LetGo(ctx, s.policy, d.Job); err != nil {
 			return err
 		}
+	}
+	if err := r.dropHandOff(ctx, s, d); err != nil {
+		return err
 	}
 	ds := &retentionv1.Datastore{}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: s.policy.Namespace, Name: d.Name}, ds)
@@ -231,8 +277,11 @@ func (r *Reconciler) liveDatastore(ctx context.Context, s *scope, d *retentionv1
 }
 
 // abandoned says whether the run that a datastore names as its holder is over: a run is on record as active in its
-// policy before it takes a datastore, and until after it has given it back.
+// policy before it takes a datastore, and until after it has given it back. An erasure is ended by its own controller.
 func (r *Reconciler) abandoned(ctx context.Context, ds *retentionv1.Datastore, holder *retentionv1.ActiveRun) (bool, error) {
+	if holder.Policy == "" {
+		return false, nil
+	}
 	owner := &retentionv1.RetentionPolicy{}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: ds.Namespace, Name: holder.Policy}, owner)
 	if err != nil && !apierrors.IsNotFound(err) {

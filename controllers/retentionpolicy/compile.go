@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/controllers/internal/planinput"
 	"dataretention.dev/retention-operator/controllers/internal/status"
 	"dataretention.dev/retention-operator/internal/plan"
@@ -26,18 +27,26 @@ type compiled struct {
 	jobName  string
 	datasets []retentionv1.RunDataset
 	excluded []retentionv1.RunExclusion
+	// holds are those that the plan respects.
+	holds holds.Set
 }
 
-// compile makes the plan of the active run for one datastore from the live state of every policy that has a say in it.
+// compile makes the plan of the active run for one datastore from the live state of every policy and every hold that has a
+// say in it.
 func (r *Reconciler) compile(ctx context.Context, s *scope, ds *retentionv1.Datastore) (*compiled, error) {
 	list := &retentionv1.RetentionPolicyList{}
 	if err := r.Live.List(ctx, list, client.InNamespace(ds.Namespace)); err != nil {
 		return nil, fmt.Errorf("listing policies: %w", err)
 	}
+	inForce, err := holds.InForce(ctx, r.Live, ds)
+	if err != nil {
+		return nil, err
+	}
 	in := plan.Input{
 		Run:       s.run().Name,
 		Policy:    planinput.Policy(s.policy),
 		Datastore: planinput.Datastore(ds),
+		Holds:     inForce.Inputs(),
 		Slot:      s.run().Slot.Time,
 		Limits:    plan.DefaultLimits,
 	}
@@ -52,7 +61,7 @@ func (r *Reconciler) compile(ctx context.Context, s *scope, ds *retentionv1.Data
 	if err != nil {
 		return nil, err
 	}
-	c := &compiled{plan: p, encoded: encoded, digest: plan.DigestOf(encoded)}
+	c := &compiled{plan: p, encoded: encoded, digest: plan.DigestOf(encoded), holds: inForce}
 	c.jobName = purgejob.JobName(s.policy.Name, ds.Name, s.run().Slot.Time, c.digest+"/"+string(s.run().Trigger))
 	for _, step := range p.Steps {
 		c.datasets = append(c.datasets, skeleton(step))

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/controllers/internal/metrics"
 	"dataretention.dev/retention-operator/controllers/internal/planinput"
 	"dataretention.dev/retention-operator/controllers/internal/status"
@@ -47,6 +48,8 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// Image is the image of purge Jobs.
 	Image string
+	// Keys opens what holds have sealed.
+	Keys holds.Opener
 }
 
 // +kubebuilder:rbac:groups=dataretention.dev,resources=retentionpolicies,verbs=get;list;watch;update;patch
@@ -57,6 +60,8 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=dataretention.dev,resources=legalholds,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=create;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // scope is what one pass works with.
@@ -159,7 +164,11 @@ func (r *Reconciler) selectDatastores(ctx context.Context, s *scope) error {
 // start starts a run if one is due, and says when the next one is.
 func (r *Reconciler) start(ctx context.Context, s *scope) error {
 	st := &s.policy.Status
-	decision := decideStart(s.policy, s.timing, s.datastores, s.now)
+	held, err := r.unreleased(ctx, s.policy)
+	if err != nil {
+		return err
+	}
+	decision := decideStart(s.policy, s.timing, s.datastores, held, s.now)
 	if t := decision.due.TooLate; t != nil {
 		st.LastMissedTime = ptr.To(metav1.NewTime(*t))
 	}
@@ -169,8 +178,8 @@ func (r *Reconciler) start(ctx context.Context, s *scope) error {
 		s.again(next.Sub(s.now))
 	}
 	if decision.run == nil {
-		if requestOf(s.policy) != st.LastHandledRequest && len(s.datastores) > 0 {
-			s.again(time.Second) // a request in the second of the last run waits for the next
+		if (requestOf(s.policy) != st.LastHandledRequest || decision.resumes) && len(s.datastores) > 0 {
+			s.again(time.Second) // what is to start in the second of the last run waits for the next
 		}
 		return nil
 	}
@@ -208,6 +217,22 @@ func (r *Reconciler) unfinalize(ctx context.Context, policy *retentionv1.Retenti
 	}
 	err := r.Client.Patch(ctx, policy, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 	return client.IgnoreNotFound(err)
+}
+
+// requestsForHold maps a LegalHold to the policies of its namespace that are at work, or whose last run has respected a hold.
+func (r *Reconciler) requestsForHold(ctx context.Context, obj client.Object) []ctrl.Request {
+	list := &retentionv1.RetentionPolicyList{}
+	if err := r.Client.List(ctx, list, client.InNamespace(obj.GetNamespace())); err != nil {
+		return nil // the cache is not there yet; every policy gets its first pass anyway
+	}
+	var requests []ctrl.Request
+	for i := range list.Items {
+		p := &list.Items[i]
+		if p.Status.ActiveRun != nil || respectsHolds(p.Status.LastRun) {
+			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(p)})
+		}
+	}
+	return requests
 }
 
 // requestsFor maps a Datastore to the policies that select it or are at work on it.

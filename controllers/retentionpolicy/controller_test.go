@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/receipt"
 )
@@ -332,7 +333,7 @@ func TestADeletedPolicyAccountsForItsRun(t *testing.T) {
 	}
 	w.must(w.c.Delete(t.Context(), w.policy("p")))
 	for range 20 {
-		w.clock.SetTime(w.clock.Now().Add(settleAfter / 2))
+		w.clock.SetTime(w.clock.Now().Add(holds.SettleAfter / 2))
 		_ = w.pass(w.reconciler(), "p")
 		if w.policy("p") == nil {
 			break

@@ -5,14 +5,16 @@
 // A run goes through these steps. Every state is stored before the step that follows it is taken, so that a manager that
 // dies anywhere, or a second one, finds out where it stands from the API server alone:
 //
-//  1. A slot of the schedule, a request or an approval starts a run: status.activeRun with its name, its slot and one
-//     entry per selected Datastore, in state Waiting.
+//  1. A slot of the schedule, a request, an approval, or the end of what had stopped the last run, starts a run:
+//     status.activeRun with its name, its slot and one entry per selected Datastore, in state Waiting.
 //  2. Waiting: the run takes the Datastore by writing itself into the Datastore's status.activeRun with its
-//     resourceVersion. There is one writer per datastore. The plan is compiled; its digest names the Job. State Preparing.
+//     resourceVersion. There is one writer per datastore, and erasure requests go first. The plan is compiled from live
+//     reads of policies and holds; its digest names the Job. State Preparing.
 //  3. Preparing: the ConfigMap with the plan and the Job, suspended, are made, or adopted if they are provably ours.
 //     State Released: this is the intent, and it is on record before anything can be deleted.
-//  4. Released: everything that could forbid the run is read once more, live; only then is the Job released. When it has
-//     ended, the receipts of all its Pods are added up. State Finished: the result is on record.
+//  4. Released: everything that could forbid the run is read once more, live; only then is the Job released. A hold that
+//     comes now is acknowledged, or stops the Job (package holds). When it has ended, the receipts of all its Pods are
+//     added up. State Finished: the result is on record.
 //  5. Finished: the finalizers that kept the Job and its Pods are taken off, and the Datastore is given back.
 //  6. When all are finished, status.activeRun becomes status.lastRun, with one line in status.history.
 //

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/internal/receipt"
 )
 
@@ -140,7 +141,7 @@ func TestModeIsABrake(t *testing.T) {
 		t.Fatal("the purge goes on")
 	}
 	for range 10 {
-		w.clock.SetTime(w.clock.Now().Add(settleAfter / 2))
+		w.clock.SetTime(w.clock.Now().Add(holds.SettleAfter / 2))
 		w.must(w.pass(w.reconciler(), "p"))
 	}
 	p := w.settle("p")
@@ -165,7 +166,7 @@ func TestAPolicyDeletedAfterItsPlanChangedLeavesNothing(t *testing.T) {
 	}
 	w.must(w.c.Delete(t.Context(), w.policy("p")))
 	for range 20 {
-		w.clock.SetTime(w.clock.Now().Add(settleAfter / 2))
+		w.clock.SetTime(w.clock.Now().Add(holds.SettleAfter / 2))
 		_ = w.pass(w.reconciler(), "p")
 	}
 	if w.policy("p") != nil {
@@ -193,7 +194,7 @@ func TestAPodThatIsMadeWhileItsJobIsStoppedCounts(t *testing.T) {
 	if !ptr.Deref(job.Spec.Suspend, false) {
 		t.Error("the Job goes on")
 	}
-	w.clock.SetTime(w.clock.Now().Add(2 * settleAfter))
+	w.clock.SetTime(w.clock.Now().Add(2 * holds.SettleAfter))
 	for range 5 {
 		w.must(client.IgnoreNotFound(w.pass(w.reconciler(), "p")))
 	}
@@ -257,11 +258,11 @@ func TestAClockThatWasFarAheadDoesNotStopThePolicyForYears(t *testing.T) {
 	p.Name = "p"
 	p.Status.LastScheduleTime = ptr.To(metav1.NewTime(now.AddDate(12, 0, 0)))
 	stores := []retentionv1.Datastore{{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}}
-	if got := decideStart(p, daily(t), stores, now); got.run == nil || got.run.Slot.After(now) {
+	if got := decideStart(p, daily(t), stores, nil, now); got.run == nil || got.run.Slot.After(now) {
 		t.Errorf("run: %+v", got.run)
 	}
 	p.Status.LastScheduleTime = ptr.To(metav1.NewTime(now.Add(time.Second))) // another manager's clock, by a hair
-	if got := decideStart(p, daily(t), stores, now); got.run != nil {
+	if got := decideStart(p, daily(t), stores, nil, now); got.run != nil {
 		t.Errorf("run: %+v", got.run)
 	}
 }

@@ -10,17 +10,22 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/holds"
+	"dataretention.dev/retention-operator/controllers/internal/jobs"
 	"dataretention.dev/retention-operator/internal/plan"
 	"dataretention.dev/retention-operator/internal/purgejob"
 )
 
 // jobInput says what the Job of an entry is made of.
 func (r *Reconciler) jobInput(s *scope, ds *retentionv1.Datastore, d *retentionv1.RunDatastore, c *compiled) purgejob.Input {
+	carried := ""
+	if c.holds.Sealed(&c.plan) {
+		carried = d.Job
+	}
 	return purgejob.Input{
 		Kind:                  plan.Retention,
 		Namespace:             s.policy.Namespace,
@@ -33,6 +38,9 @@ func (r *Reconciler) jobInput(s *scope, ds *retentionv1.Datastore, d *retentionv
 		Image:                 r.Image,
 		ConnectionSecret:      ds.Spec.GetConnectionSecret(),
 		Keys:                  keysOf(&c.plan),
+		Holds:                 c.holds.Sources(&c.plan),
+		Types:                 holds.Types(&c.plan),
+		Carried:               carried,
 		ApprovedRecords:       d.ApprovedRecords,
 		ActiveDeadlineSeconds: s.policy.Spec.GetActiveDeadlineSeconds(),
 		Suspend:               true,
@@ -53,41 +61,23 @@ func keysOf(p *plan.Plan) []purgejob.KeyRef {
 	return slices.Compact(keys)
 }
 
-// ensure makes the ConfigMap and the suspended Job, or finds them made by an earlier pass. What is there and not provably
-// ours is an error that wraps purgejob.ErrForeign.
-func (r *Reconciler) ensure(ctx context.Context, in purgejob.Input) error {
-	objects, err := purgejob.Build(in)
-	if err != nil {
-		return err
-	}
-	configMap := &corev1.ConfigMap{}
-	if err := r.getOrCreate(ctx, objects.ConfigMap, configMap); err != nil {
-		return err
-	}
-	if err := purgejob.OursPlan(configMap, in); err != nil {
-		return err
-	}
-	job := &batchv1.Job{}
-	if err := r.getOrCreate(ctx, objects.Job, job); err != nil {
-		return err
-	}
-	return purgejob.Ours(job, in)
-}
-
-// getOrCreate reads the object of desired's name into found, or creates desired there.
-func (r *Reconciler) getOrCreate(ctx context.Context, desired, found client.Object) error {
-	key := client.ObjectKeyFromObject(desired)
-	err := r.Live.Get(ctx, key, found)
-	if apierrors.IsNotFound(err) {
-		if err = r.Client.Create(ctx, desired); err == nil || apierrors.IsAlreadyExists(err) {
-			err = r.Live.Get(ctx, key, found)
+// ensure makes the Secret with what holds have sealed, if they have, the ConfigMap and the suspended Job, or finds the latter
+// two made by an earlier pass. What is there and not provably ours is an error that wraps purgejob.ErrForeign.
+func (r *Reconciler) ensure(ctx context.Context, in purgejob.Input, c *compiled) error {
+	if in.Carried != "" {
+		opened, err := c.holds.Carried(ctx, r.Keys, &c.plan)
+		if err != nil {
+			return err
+		}
+		if err := r.jobs().HandOff(ctx, in, opened); err != nil {
+			return err
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("making %T %s: %w", desired, key.Name, err)
-	}
-	return nil
+	_, err := r.jobs().Ensure(ctx, in)
+	return err
 }
+
+func (r *Reconciler) jobs() jobs.Keeper { return jobs.Keeper{Client: r.Client, Live: r.Live} }
 
 // prune deletes the Jobs and plans of runs before the last one. It runs only while no run is active.
 func (r *Reconciler) prune(ctx context.Context, policy *retentionv1.RetentionPolicy) error {
@@ -120,7 +110,7 @@ func (r *Reconciler) prune(ctx context.Context, policy *retentionv1.RetentionPol
 		return client.IgnoreNotFound(err)
 	}
 	for i := range oldJobs {
-		if err := r.dropFinalizers(ctx, policy, oldJobs[i].Name); err != nil {
+		if err := r.jobs().LetGo(ctx, policy, oldJobs[i].Name); err != nil {
 			return err
 		}
 		if err := r.delete(ctx, &oldJobs[i]); err != nil {

@@ -42,7 +42,7 @@ func changes(before, after *retentionv1.RetentionPolicy) []event {
 	}
 	if is.ActiveRun != nil && (was.ActiveRun == nil || was.ActiveRun.Name != is.ActiveRun.Name) {
 		events = append(events, event{corev1.EventTypeNormal, eventRunStarted, "Run",
-			fmt.Sprintf("Run %s started (%s, %s) on %d datastores", is.ActiveRun.Name, is.ActiveRun.Trigger, is.ActiveRun.Mode, len(is.ActiveRun.Datastores))})
+			fmt.Sprintf("Run %s started (%s, %s) on %d datastores%s", is.ActiveRun.Name, is.ActiveRun.Trigger, is.ActiveRun.Mode, len(is.ActiveRun.Datastores), because(is.ActiveRun))})
 	}
 	if completed(was, is) {
 		kind := corev1.EventTypeNormal
@@ -55,6 +55,14 @@ func changes(before, after *retentionv1.RetentionPolicy) []event {
 	events = appendTurn(events, was.Conditions, is.Conditions, retentionv1.ConditionCompliant, metav1.ConditionFalse, corev1.EventTypeWarning, eventNotCompliant)
 	events = appendTurn(events, was.Conditions, is.Conditions, retentionv1.ConditionStalled, metav1.ConditionTrue, corev1.EventTypeWarning, eventInvalidSpec)
 	return events
+}
+
+// because is why a run started, where its trigger does not say it all.
+func because(run *retentionv1.Run) string {
+	if run.Trigger != retentionv1.TriggerResume || run.Message == "" {
+		return ""
+	}
+	return ". " + run.Message
 }
 
 // appendTurn appends an event if the condition has turned to status.

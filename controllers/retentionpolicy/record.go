@@ -33,7 +33,7 @@ func record(d *retentionv1.RunDatastore, mode retentionv1.Mode, attempts []recei
 		d.CompletionTime = ptr.To(metav1.NewTime(total.EndTime))
 	}
 	for i := range d.Datasets {
-		recordStep(&d.Datasets[i], &total.Steps[i])
+		recordStep(d, &d.Datasets[i], &total.Steps[i])
 	}
 }
 
@@ -47,7 +47,7 @@ func planOf(d *retentionv1.RunDatastore, mode retentionv1.Mode) *plan.Plan {
 }
 
 // recordStep writes a step's figures. A number that nobody has counted is absent, not zero.
-func recordStep(ds *retentionv1.RunDataset, s *receipt.StepTotal) {
+func recordStep(d *retentionv1.RunDatastore, ds *retentionv1.RunDataset, s *receipt.StepTotal) {
 	ds.Outcome, ds.Reason = string(s.Outcome), string(s.Reason)
 	ds.Counting = retentionv1.CountingExact
 	if !s.Exact {
@@ -57,6 +57,9 @@ func recordStep(ds *retentionv1.RunDataset, s *receipt.StepTotal) {
 	ds.NotStarted = nil
 	if s.Counted {
 		ds.Records, ds.Matched, ds.Retained, ds.Invalid = ptr.To(s.Records), ptr.To(s.Matched), ptr.To(s.Retained), ptr.To(s.Invalid)
+		if s.Held > 0 || len(d.Holds) > 0 {
+			ds.Held = ptr.To(s.Held)
+		}
 		if isEvent {
 			ds.NotStarted = ptr.To(s.Undated)
 		} else {

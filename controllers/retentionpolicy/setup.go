@@ -13,13 +13,14 @@ import (
 )
 
 // SetupWithManager registers the controller. It hears of a policy's spec and annotations, not of its status, of its
-// Jobs, and of the Datastores that it selects or works on.
+// Jobs, of the Datastores that it selects or works on, and of the holds of its namespace.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("retentionpolicy").
 		For(&retentionv1.RetentionPolicy{}, builder.WithPredicates(
 			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Owns(&batchv1.Job{}).
+		Watches(&retentionv1.LegalHold{}, handler.EnqueueRequestsFromMapFunc(r.requestsForHold)).
 		Watches(&retentionv1.Datastore{}, handler.EnqueueRequestsFromMapFunc(r.requestsFor)).
 		Complete(r)
 }

@@ -24,12 +24,15 @@ type start struct {
 	due schedule.Decision
 	// request is the value of the annotation that was handled.
 	request string
+	// resumes says that the last run is to be followed by another one.
+	resumes bool
 }
 
-// decideStart says whether a run starts now, and which: an approval resumes the run that it was given for, a request
-// starts one for this second, the schedule one for its latest slot. No run starts while one is active, or without a
-// Datastore to work on; a slot is then not used up.
-func decideStart(policy *retentionv1.RetentionPolicy, t timing, datastores []retentionv1.Datastore, now time.Time) start {
+// decideStart says whether a run starts now, and which: an approval resumes the run that it was given for, the schedule
+// starts one for its latest slot, a request one for this second, and so does the end of what had stopped the last run. held
+// are the names of the holds that are not released. No run starts while one is active, or without a Datastore to work on; a
+// slot is then not used up.
+func decideStart(policy *retentionv1.RetentionPolicy, t timing, datastores []retentionv1.Datastore, held []string, now time.Time) start {
 	st := &policy.Status
 	s := start{request: st.LastHandledRequest}
 	s.due = schedule.Due(schedule.Input{
@@ -51,12 +54,21 @@ func decideStart(policy *retentionv1.RetentionPolicy, t timing, datastores []ret
 		s.run = newRun(policy, retentionv1.TriggerSchedule, *s.due.Slot, now, datastores)
 		return s
 	}
-	if request := requestOf(policy); request != "" && request != st.LastHandledRequest {
-		slot := now.UTC().Truncate(time.Second)
-		if st.LastRun != nil && !slot.After(st.LastRun.Slot.Time) && believable(&st.LastRun.Slot.Time, now) != nil {
-			return s // one run per second: its name is made from it
-		}
-		s.run = newRun(policy, retentionv1.TriggerRequest, slot, now, datastores)
+	trigger, why := retentionv1.TriggerResume, resumable(st.LastRun, held)
+	s.resumes = why != "" && !policy.Spec.IsSuspended()
+	request := requestOf(policy)
+	if request != "" && request != st.LastHandledRequest {
+		trigger, why = retentionv1.TriggerRequest, ""
+	} else if !s.resumes {
+		return s
+	}
+	slot := now.UTC().Truncate(time.Second)
+	if st.LastRun != nil && !slot.After(st.LastRun.Slot.Time) && believable(&st.LastRun.Slot.Time, now) != nil {
+		return s // one run per second: its name is made from it
+	}
+	s.run = newRun(policy, trigger, slot, now, datastores)
+	s.run.Message = why
+	if trigger == retentionv1.TriggerRequest {
 		s.request = request
 	}
 	return s

@@ -75,7 +75,7 @@ func TestDecideStart(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := decideStart(p, timing, tc.datastores, tc.now)
+			got := decideStart(p, timing, tc.datastores, nil, tc.now)
 			if (got.due.TooLate != nil) != tc.wantTooLate {
 				t.Errorf("TooLate = %v, want %v", got.due.TooLate, tc.wantTooLate)
 			}

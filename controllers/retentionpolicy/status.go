@@ -125,6 +125,9 @@ func judgeReady(policy *retentionv1.RetentionPolicy) verdict {
 	if problem, found := problemOf(last); found {
 		return verdict{metav1.ConditionFalse, retentionv1.ReasonRulesNotApplicable, problem}
 	}
+	if v, found := unreadable(last); found {
+		return v
+	}
 	switch last.Outcome {
 	case retentionv1.OutcomeSucceeded, retentionv1.OutcomeSimulated:
 		return verdict{metav1.ConditionTrue, retentionv1.ReasonRunSucceeded, last.Message}

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/controllers/internal/kstatus"
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/receipt"
@@ -47,6 +48,8 @@ type world struct {
 	pod func(job *batchv1.Job, attempt int) podEnd
 	// purged counts the Pods that ran to their end, by Job.
 	purged map[string]int
+	// keys are the manager's.
+	keys holds.Opener
 }
 
 // podEnd is how a Pod ends.
@@ -98,7 +101,7 @@ func (w *world) reconciler() *Reconciler {
 			return write(func() error { return c.SubResource(sub).Patch(ctx, o, p, opts...) })
 		},
 	})
-	return &Reconciler{Client: mortal, Live: w.c, Events: w.events, Clock: w.clock, Image: "retention-operator:test"}
+	return &Reconciler{Client: mortal, Live: w.c, Events: w.events, Clock: w.clock, Image: "retention-operator:test", Keys: w.keys}
 }
 
 // pass makes one pass over the policy and checks that the status it leaves is one that kstatus understands.

@@ -8,14 +8,13 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/internal/purgejob"
 )
 
@@ -40,39 +39,53 @@ func (r *Reconciler) supervise(ctx context.Context, s *scope, d *retentionv1.Run
 		return r.collect(ctx, s, d, job)
 	case !job.DeletionTimestamp.IsZero():
 		return r.collectStopped(ctx, s, d, job, job.DeletionTimestamp.Time)
-	case s.deleting() || job.Annotations[annotationStopped] != "":
-		return r.stop(ctx, s, d, job)
+	case s.deleting() || holds.Stopped(job) && holds.StoppedFor(job) != reasonPlanChanged:
+		return r.stop(ctx, s, d, job, "")
 	case ptr.Deref(job.Spec.Suspend, false):
 		return r.release(ctx, s, d, job)
 	case s.withdrawn(s.policy):
-		return r.stop(ctx, s, d, job)
+		return r.stop(ctx, s, d, job, "")
+	}
+	switch reason, err := r.objection(ctx, s, d); {
+	case err != nil:
+		return err
+	case reason != "":
+		return r.stop(ctx, s, d, job, reason)
 	}
 	return r.report(ctx, s, d, job)
 }
 
-// release looks, past every cache, at all that could forbid the run, and starts the Job only if nothing does. LegalHolds
-// are to be read here as well.
-func (r *Reconciler) release(ctx context.Context, s *scope, d *retentionv1.RunDatastore, job *batchv1.Job) error {
+// current reads the policy past the cache and says whether an entry is on record there as it is here, with its run, state
+// and plan. If it is not, what we hold is out of date; the next pass sees why.
+func (r *Reconciler) current(ctx context.Context, s *scope, d *retentionv1.RunDatastore) (*retentionv1.RetentionPolicy, bool, error) {
 	policy := &retentionv1.RetentionPolicy{}
 	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.policy), policy); err != nil {
-		return fmt.Errorf("reading the policy before the release: %w", err)
+		return nil, false, fmt.Errorf("reading the policy past the cache: %w", err)
 	}
 	active := policy.Status.ActiveRun
 	if policy.UID != s.policy.UID || policy.Generation != s.policy.Generation || !policy.DeletionTimestamp.IsZero() ||
 		active == nil || active.Name != s.run().Name {
+		return nil, false, nil
+	}
+	on := findDatastore(active, d.Name)
+	return policy, on != nil && on.State == d.State && on.PlanDigest == d.PlanDigest, nil
+}
+
+// release looks, past every cache, at all that could forbid the run, and starts the Job only if nothing does. The holds that
+// are on record in the Datastore are then exactly those that the plan respects.
+func (r *Reconciler) release(ctx context.Context, s *scope, d *retentionv1.RunDatastore, job *batchv1.Job) error {
+	policy, current, err := r.current(ctx, s, d)
+	if err != nil || !current {
 		s.again(pollInterval)
-		return nil // what we hold, such as our own rules, is out of date; the next pass sees why
+		return err
 	}
-	if on := findDatastore(active, d.Name); on == nil || on.State != retentionv1.RunReleased || on.PlanDigest != d.PlanDigest {
-		return nil
-	}
-	pods, err := r.podsOf(ctx, job)
+	pods, err := r.jobs().Pods(ctx, job)
 	if err != nil {
 		return err
 	}
 	if len(pods) > 0 { // it was suspended after it had begun: what it did must be accounted for, whatever is the matter now
-		if s.withdrawn(policy) {
-			return r.stop(ctx, s, d, job)
+		if s.withdrawn(policy) || holds.Stopped(job) {
+			return r.stop(ctx, s, d, job, "")
 		}
 		return r.resume(ctx, s, d, job)
 	}
@@ -80,23 +93,35 @@ func (r *Reconciler) release(ctx context.Context, s *scope, d *retentionv1.RunDa
 	if err != nil || ds == nil {
 		return err
 	}
-	if !s.holds(ds) {
+	switch {
+	case !s.holds(ds):
 		finish(d, retentionv1.OutcomeFailed, reasonDatastoreLost, "status.activeRun of the Datastore was overwritten before the purge began")
 		return nil
-	}
-	if !usable(ds, d) {
+	case !usable(ds, d):
 		return nil
-	}
-	if s.withdrawn(policy) {
+	case s.withdrawn(policy):
 		finish(d, retentionv1.OutcomeInterrupted, reasonPlanChanged, "spec.mode no longer lets anything be changed")
 		return nil
+	case yields(ds, s.run(), s.now):
+		return r.stop(ctx, s, d, job, holds.ReasonErasurePending)
 	}
 	c, err := r.compile(ctx, s, ds)
 	if err != nil {
 		return err
 	}
 	if c.digest != d.PlanDigest { // nothing has been done yet: what has changed since is part of the plan
-		return settle(d, c)
+		// Nobody who believes in the old plan may release its Job once the new one is on record.
+		if _, err := holds.Stop(ctx, r.Client, job, reasonPlanChanged, s.now); err != nil {
+			return err
+		}
+		return r.replan(ctx, s, d, c)
+	}
+	if holds.Stopped(job) {
+		finish(d, retentionv1.OutcomeInterrupted, holds.ReasonHeld, "The plan changed, and changed back, before the purge began. A new run follows at once")
+		return nil
+	}
+	if err := r.hold(ctx, ds, c.holds.UIDs()); err != nil {
+		return err
 	}
 	return r.unsuspend(ctx, s, job)
 }
@@ -113,49 +138,35 @@ func (r *Reconciler) resume(ctx context.Context, s *scope, d *retentionv1.RunDat
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reading the datastore: %w", err)
 	}
-	if err != nil || !s.holds(ds) || ds.Status.ObservedIdentity != ds.Status.Identity {
-		return r.stop(ctx, s, d, job)
+	if err != nil || ds.Status.ObservedIdentity != ds.Status.Identity {
+		return r.stop(ctx, s, d, job, "")
+	}
+	switch reason, err := r.objection(ctx, s, d); {
+	case err != nil:
+		return err
+	case reason != "":
+		return r.stop(ctx, s, d, job, reason)
 	}
 	return r.unsuspend(ctx, s, job)
 }
 
 func (r *Reconciler) unsuspend(ctx context.Context, s *scope, job *batchv1.Job) error {
-	base := job.DeepCopy()
-	job.Spec.Suspend = ptr.To(false)
-	if err := r.Client.Patch(ctx, job, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("releasing the Job: %w", err)
-	}
 	s.again(pollInterval)
-	return nil
+	return r.jobs().Unsuspend(ctx, job)
 }
 
-// stop ends a Job for good and accounts for what it did. It is suspended, not deleted: of a Job that is being deleted
-// Kubernetes no longer stops the Pods. The Pod ends with its batch, and our finalizer keeps its receipt. The mark on the
-// Job makes a release that another manager is about to write fail, and keeps the Job from ever being released again.
-func (r *Reconciler) stop(ctx context.Context, s *scope, d *retentionv1.RunDatastore, job *batchv1.Job) error {
-	stopped, err := time.Parse(time.RFC3339, job.Annotations[annotationStopped])
-	if !ptr.Deref(job.Spec.Suspend, false) || err != nil {
-		base := job.DeepCopy()
-		stopped = s.now
-		job.Spec.Suspend = ptr.To(true)
-		metav1.SetMetaDataAnnotation(&job.ObjectMeta, annotationStopped, stopped.UTC().Format(time.RFC3339))
-		if err := r.Client.Patch(ctx, job, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
-			return fmt.Errorf("suspending the Job: %w", err)
-		}
+// stop ends a Job for good, for a reason or none, and accounts for what it did.
+func (r *Reconciler) stop(ctx context.Context, s *scope, d *retentionv1.RunDatastore, job *batchv1.Job, reason string) error {
+	stopped, err := holds.Stop(ctx, r.Client, job, reason, s.now)
+	if err != nil {
+		return err
 	}
 	return r.collectStopped(ctx, s, d, job, stopped)
 }
 
-// annotationStopped says since when a Job is not to work any more.
-const annotationStopped = retentionv1.Group + "/stopped-at"
-
-// settleAfter is how long the Job controller may still make a Pod of a Job that it has not yet seen stopped.
-const settleAfter = 10 * time.Second
-
-// collectStopped is collect for a Job that was stopped at a time: a Pod that is being made just then would go unnoticed,
-// and its receipt with it.
+// collectStopped is collect for a Job that was stopped at a time, once all its Pods can be seen.
 func (r *Reconciler) collectStopped(ctx context.Context, s *scope, d *retentionv1.RunDatastore, job *batchv1.Job, stopped time.Time) error {
-	if left := stopped.Add(settleAfter).Sub(s.now); left > 0 && left <= settleAfter {
+	if left := holds.SettlesIn(stopped, s.now); left > 0 {
 		s.again(left)
 		return nil
 	}
@@ -164,7 +175,7 @@ func (r *Reconciler) collectStopped(ctx context.Context, s *scope, d *retentionv
 
 // report says why a Job's Pod does not start, if it does not.
 func (r *Reconciler) report(ctx context.Context, s *scope, d *retentionv1.RunDatastore, job *batchv1.Job) error {
-	pods, err := r.podsOf(ctx, job)
+	pods, err := r.jobs().Pods(ctx, job)
 	if err != nil {
 		return err
 	}
@@ -175,7 +186,7 @@ func (r *Reconciler) report(ctx context.Context, s *scope, d *retentionv1.RunDat
 
 // collect adds up the receipts of a Job that has ended, once its last Pod has.
 func (r *Reconciler) collect(ctx context.Context, s *scope, d *retentionv1.RunDatastore, job *batchv1.Job) error {
-	pods, err := r.podsOf(ctx, job)
+	pods, err := r.jobs().Pods(ctx, job)
 	if err != nil {
 		return err
 	}
@@ -184,66 +195,8 @@ func (r *Reconciler) collect(ctx context.Context, s *scope, d *retentionv1.RunDa
 		return nil
 	}
 	record(d, s.run().Mode, purgejob.Attempts(job, pods))
-	return nil
-}
-
-// podsOf lists the Pods of a Job past the cache: a Pod that is missing here is a receipt that is missing there.
-func (r *Reconciler) podsOf(ctx context.Context, job *batchv1.Job) ([]corev1.Pod, error) {
-	list := &corev1.PodList{}
-	if err := r.Live.List(ctx, list, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name}); err != nil {
-		return nil, fmt.Errorf("listing the Job's Pods: %w", err)
-	}
-	return purgejob.PodsOf(job, list.Items), nil
-}
-
-// dropFinalizers lets go of a Job and its Pods.
-func (r *Reconciler) dropFinalizers(ctx context.Context, policy *retentionv1.RetentionPolicy, name string) error {
-	job := &batchv1.Job{}
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: policy.Namespace, Name: name}, job)
-	if apierrors.IsNotFound(err) {
-		return r.dropOrphans(ctx, policy, name)
-	}
-	if err != nil {
-		return fmt.Errorf("reading the Job: %w", err)
-	}
-	if !metav1.IsControlledBy(job, policy) {
-		return nil
-	}
-	pods, err := r.podsOf(ctx, job)
-	if err != nil {
-		return err
-	}
-	for i := range pods {
-		if err := r.dropFinalizer(ctx, &pods[i]); err != nil {
-			return err
-		}
-	}
-	return r.dropFinalizer(ctx, job)
-}
-
-// dropOrphans lets go of the Pods of a Job that somebody has removed together with its finalizer: nobody else would.
-func (r *Reconciler) dropOrphans(ctx context.Context, policy *retentionv1.RetentionPolicy, job string) error {
-	list := &corev1.PodList{}
-	if err := r.Live.List(ctx, list, client.InNamespace(policy.Namespace), client.MatchingLabels{
-		batchv1.JobNameLabel: job, purgejob.LabelPolicy: purgejob.LabelValue(policy.Name),
-	}); err != nil {
-		return fmt.Errorf("listing the Pods of a Job that is gone: %w", err)
-	}
-	for i := range list.Items {
-		if err := r.dropFinalizer(ctx, &list.Items[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *Reconciler) dropFinalizer(ctx context.Context, obj client.Object) error {
-	base := obj.DeepCopyObject().(client.Object)
-	if !controllerutil.RemoveFinalizer(obj, purgejob.Finalizer) {
-		return nil
-	}
-	if err := r.Client.Patch(ctx, obj, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("taking the finalizer off: %w", err)
+	if !purgejob.State(job).Finished() {
+		interrupted(d, holds.StoppedFor(job))
 	}
 	return nil
 }

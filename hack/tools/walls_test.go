@@ -16,7 +16,7 @@ const module = "dataretention.dev/retention-operator"
 
 // libraries are the modules of which the cases import packages. Empty stand-ins are enough: walls look at names.
 var libraries = []string{
-	"github.com/google/uuid", "github.com/jackc/pgx/v5", "github.com/robfig/cron/v3",
+	"filippo.io/age", "github.com/google/uuid", "github.com/jackc/pgx/v5", "github.com/rickar/cal/v2", "github.com/robfig/cron/v3",
 	"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "sigs.k8s.io/yaml",
 }
 
@@ -52,6 +52,16 @@ func TestWalls(t *testing.T) {
 		"schedule imports net":                          {"internal/schedule", "", "net", true},
 		"schedule imports database/sql":                 {"internal/schedule", "", "database/sql", true},
 		"schedule imports cron":                         {"internal/schedule", "", "github.com/robfig/cron/v3", false},
+		"schedule imports calendars":                    {"internal/schedule", "", "github.com/rickar/cal/v2/de", false},
+		"seal imports age":                              {"internal/seal", "", "filippo.io/age/armor", false},
+		"seal imports os":                               {"internal/seal", "", "os", true},
+		"seal imports a client":                         {"internal/seal", "", "k8s.io/client-go/kubernetes", true},
+		"subject imports the data plane":                {"internal/subject", "", module + "/internal/purge", true},
+		"subject imports crypto/rand":                   {"internal/subject", "", "crypto/rand", true},
+		"the command line imports an engine":            {"internal/cli", "", module + "/internal/purge/engine", true},
+		"the command line imports a client":             {"internal/cli", "", "sigs.k8s.io/controller-runtime/pkg/client", false},
+		"controllers import seal":                       {"controllers/erasurerequest", "", module + "/internal/seal", false},
+		"the data plane imports subject":                {"internal/purge", "", module + "/internal/subject", false},
 		"receipt imports os":                            {"internal/receipt", "", "os", true},
 		"receipt imports a library":                     {"internal/receipt", "", "github.com/google/uuid", true},
 		"purgejob imports the data plane":               {"internal/purgejob", "", module + "/internal/purge", true},
@@ -99,6 +109,7 @@ func TestWalls(t *testing.T) {
 		"schedule measures":                {"internal/schedule", "", "time.Until(time.Time{})", true},
 		"purgejob reads the clock":         {"internal/purgejob", "", "time.Now()", true},
 		"evidence reads the clock":         {"internal/evidence/ledger", "", "time.Now()", true},
+		"subject reads the clock":          {"internal/subject", "", "time.Now()", true},
 		"schedule computes":                {"internal/schedule", "", "time.Unix(0, 0)", false},
 		"the data plane reads the clock":   {"internal/purge", "", "time.Now()", false},
 		"a controller's test reads it":     {"controllers/retentionpolicy", "code_test.go", "time.Now()", false},

@@ -22,8 +22,8 @@ func (c *compiler) anonymize(i int, d duties) ([]Step, []Exclusion) {
 		if winner != nil {
 			needed := c.neededBy(fieldOf{i, field}, winner.rule)
 			switch {
-			case d.unclear != nil:
-				losses = append(losses, loss{*winner, *d.unclear})
+			case d.stays() != nil:
+				losses = append(losses, loss{*winner, *d.stays()})
 			case needed != nil:
 				losses = append(losses, loss{*winner, trouble{StartingPointRewritten,
 					fmt.Sprintf("%s needs the value to reckon or to reach its starting point", needed)}})

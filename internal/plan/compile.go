@@ -12,15 +12,15 @@ import (
 // Compile decides which records of a datastore a policy's run deletes or anonymizes. It never fails: what cannot be
 // decided is left out of the plan, with the reason, and Plan.Problems names it.
 //
-// Precedence: what any policy retains beats what one may delete or anonymize; of several retainAtLeast the longest
-// holds; a rule that names the dataset beats one that covers its class, whichever policy it is of; then the shortest
+// Precedence: a hold beats everything; what any policy retains beats what one may delete or anonymize; of several
+// retainAtLeast the longest holds; a rule that names the dataset beats one that covers its class, whichever policy it is of; then the shortest
 // deleteAfter wins. Deleting and anonymizing are separate questions, the latter one for each field.
 func Compile(in Input) Plan {
 	in.Slot = in.Slot.UTC().Truncate(time.Microsecond)
 	if in.Limits == (Limits{}) {
 		in.Limits = DefaultLimits
 	}
-	c := &compiler{in: in, data: newDataMap(in.Datastore.filled())}
+	c := &compiler{in: in, data: newDataMap(in.Datastore.filled()), holds: inOrderOfUID(in.Holds)}
 	p := Plan{Version: Version, Kind: Retention, Run: in.Run, Mode: in.Policy.mode(), Policy: in.Policy.Ref,
 		Datastore: in.Datastore.Ref, Engine: in.Datastore.Engine, Identity: in.Datastore.Identity,
 		TimeZone: cmp.Or(in.Datastore.TimeZone, "UTC"), Slot: in.Slot, Guardrails: in.Policy.Guardrails, Limits: in.Limits,
@@ -34,12 +34,13 @@ func Compile(in Input) Plan {
 	}
 	c.rules = readRules(in.Policy, in.Others, in.Slot)
 	c.needed = c.reckonedFrom()
+	p.Holds = c.rowHolds()
 	excluded := make([][]Exclusion, len(p.Datasets))
 	notes := c.ruleNotes()
 	for _, i := range c.data.order() {
 		d := c.duties(i)
 		steps, out := c.dataset(i, d)
-		p.Datasets[i].Protected = d.covered
+		p.Datasets[i].Protected, p.Datasets[i].Held = d.protected, d.heldBy != nil
 		p.Steps = append(p.Steps, steps...)
 		excluded[i] = out
 		if len(steps) > 0 {
@@ -61,6 +62,7 @@ type compiler struct {
 	in    Input
 	data  *dataMap
 	rules []*rule
+	holds []HoldInput
 	// needed is what reckonedFrom returns.
 	needed map[fieldOf][]*rule
 }
@@ -73,8 +75,8 @@ func (c *compiler) dataset(i int, d duties) ([]Step, []Exclusion) {
 	winner, losses := c.decide(c.candidates(i, Delete, func(*rule) bool { return true }))
 	switch {
 	case winner == nil:
-	case d.unclear != nil:
-		losses = append(losses, loss{*winner, *d.unclear})
+	case d.stays() != nil:
+		losses = append(losses, loss{*winner, *d.stays()})
 	default:
 		steps = append(steps, c.step(i, *winner, d))
 	}
@@ -130,7 +132,7 @@ func (c *compiler) step(i int, k candidate, d duties) Step {
 	set := c.data.datasets[i]
 	return Step{Dataset: set.Name, Path: set.Path, Rule: k.rule.Name, Action: k.rule.action(),
 		Period: k.rule.deletion.text, LegalBasis: k.rule.LegalBasis, Start: k.start, Cutoff: k.rule.deletion.cutoff,
-		Obligations: d.obligations, Protected: d.covered, Reason: c.why(set, k, d)}
+		Obligations: d.obligations, Protected: d.protected, Reason: c.why(set, k, d)}
 }
 
 // why tells a person why this rule applies, and what limits it.

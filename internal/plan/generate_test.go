@@ -25,6 +25,9 @@ func someInput(t *rapid.T) Input {
 	for i := range rapid.IntRange(0, 3).Draw(t, "others") {
 		in.Others = append(in.Others, somePolicy(t, fmt.Sprintf("other%d", i)))
 	}
+	for i := range rapid.IntRange(0, 2).Draw(t, "holds") {
+		in.Holds = append(in.Holds, someHold(t, fmt.Sprintf("hold%d", i)))
+	}
 	n := rapid.IntRange(1, 5).Draw(t, "datasets")
 	for i := range n {
 		d := Dataset{Name: datasetName(i), DataClass: rapid.SampledFrom(append(someClasses, "")).Draw(t, "class")}
@@ -38,6 +41,52 @@ func someInput(t *rapid.T) Input {
 		in.Datastore.Datasets = append(in.Datastore.Datasets, d)
 	}
 	return in
+}
+
+func someHold(t *rapid.T, name string) HoldInput {
+	h := HoldInput{Name: name, UID: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "uid") + name}
+	for i := range 6 {
+		if rapid.IntRange(0, 5).Draw(t, "holds") == 0 {
+			h.Datasets = append(h.Datasets, datasetName(i))
+		}
+	}
+	if h.Datasets == nil && rapid.IntRange(0, 3).Draw(t, "everything") > 0 {
+		h.DataClasses = []string{rapid.SampledFrom(append(someClasses, "gone")).Draw(t, "class")}
+	}
+	switch rapid.IntRange(0, 3).Draw(t, "single records") {
+	case 0:
+		h.Subject = true
+	case 1:
+		h.Condition = &Condition{Field: "f", Operator: OperatorExists}
+	}
+	return h
+}
+
+// someErasure draws an erasure with the same data map, policies and holds.
+func someErasure(t *rapid.T) (ErasureInput, Input) {
+	from := someInput(t)
+	in := ErasureInput{Run: "r", SealTo: "age1", Slot: from.Slot, Policies: append(from.Others, from.Policy), Holds: from.Holds,
+		Datastore: from.Datastore, Requests: []Request{{Ref: Ref{Namespace: "n", Name: "q"}}}}
+	in.Datastore.OnErasure = map[string]OnErasure{}
+	for i := range in.Datastore.Datasets {
+		d := &in.Datastore.Datasets[i]
+		for _, f := range someFields {
+			if rapid.IntRange(0, 7).Draw(t, "identifies") == 0 {
+				d.Identifiers = append(d.Identifiers, Identifier{Type: rapid.SampledFrom(someClasses).Draw(t, "type"), Field: f})
+			}
+		}
+		on := OnErasure{Action: rapid.SampledFrom([]ErasureAction{"", EraseDelete, EraseDelete, EraseAnonymize, EraseRetain}).Draw(t, "on erasure")}
+		if on.Action == EraseAnonymize {
+			for _, f := range someFields {
+				if rapid.IntRange(0, 2).Draw(t, "rewrites") == 0 {
+					with := rapid.SampledFrom([]Method{MethodNull, MethodNull, MethodConstant}).Draw(t, "with")
+					on.Transforms = append(on.Transforms, Transform{Field: f, With: with})
+				}
+			}
+		}
+		in.Datastore.OnErasure[d.Name] = on
+	}
+	return in, from
 }
 
 // someSlot is a full hour around the ends of months and changes of the clock.

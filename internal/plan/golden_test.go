@@ -40,12 +40,14 @@ func TestGoldenLeftovers(t *testing.T) {
 
 // TestWireFormat pins the encoding that a manager and a purge Pod of different versions both have to understand.
 func TestWireFormat(t *testing.T) {
-	p := scenarios()["several-obligations-and-zones"]
-	got, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		t.Fatal(err)
+	all := scenarios()
+	for name, scenario := range map[string]string{"wire": "several-obligations-and-zones", "wire-erasure": "erasure", "wire-intake": "intake"} {
+		got, err := json.MarshalIndent(all[scenario], "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".json", append(got, '\n'))
 	}
-	golden(t, "wire.json", append(got, '\n'))
 }
 
 func golden(t *testing.T, name string, got []byte) {

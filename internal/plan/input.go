@@ -18,6 +18,8 @@ type Input struct {
 	// suspended or that simulate: what they retain is retained.
 	Others    []Policy
 	Datastore Datastore
+	// Holds are all holds that select the datastore, in any order.
+	Holds []HoldInput
 	// Slot is the instant that every cutoff is reckoned from.
 	Slot time.Time
 	// Limits is replaced by DefaultLimits when it is zero.
@@ -59,6 +61,17 @@ type Datastore struct {
 	// TimeZone is the IANA name of the zone in which dates, and timestamps without a zone, are read; empty is UTC.
 	TimeZone string
 	Datasets []Dataset
+	// OnErasure says, by the names of datasets, what becomes of a person's records. A dataset that is not in it does not say.
+	OnErasure map[string]OnErasure
+	// Unmapped says that foreign keys may point to datasets that Datasets does not know of.
+	Unmapped bool
+}
+
+// OnErasure is what becomes of a person's records in a dataset.
+type OnErasure struct {
+	Action     ErasureAction
+	LegalBasis string
+	Transforms []Transform
 }
 
 // matched is how a rule covers a dataset.

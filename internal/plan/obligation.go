@@ -7,14 +7,17 @@ import (
 	"slices"
 )
 
-// duties is what all policies together retain of one dataset.
+// duties is what all policies together retain of one dataset, and what holds keep of it.
 type duties struct {
 	// obligations are the longest for each starting point.
 	obligations []Obligation
 	// unclear is why it cannot be reckoned until when; nothing of the dataset may change then.
 	unclear *trouble
-	// covered is true when any retainAtLeast covers the dataset.
-	covered bool
+	// heldBy are the holds that keep the whole dataset.
+	heldBy []string
+	// protected is true when any retainAtLeast covers the dataset, or a hold does, or one on single records of the dataset
+	// or of one that its references lead to.
+	protected bool
 	// idle says which obligations are outlasted by which.
 	idle []Note
 }
@@ -22,14 +25,14 @@ type duties struct {
 // duties collects every retainAtLeast that covers the dataset at place i, each reckoned in its own policy's zone. How a
 // rule covers it does not matter here: what must be retained beats every precedence among deletions.
 func (c *compiler) duties(i int) duties {
-	var d duties
+	d := duties{heldBy: c.heldBy(i), protected: slices.ContainsFunc(c.holds, func(h HoldInput) bool { return c.data.kept(h, i) })}
 	var rules []*rule // of d.obligations
 	outlasted := map[int][]string{}
 	for _, r := range c.rules {
 		if r.retention == nil || r.match(c.data.datasets[i]) == notAtAll {
 			continue
 		}
-		d.covered = true
+		d.protected = true
 		start, _ := c.data.start(i, r.StartingFrom)
 		if t := c.unclear(i, r, r.retention); t != nil {
 			if d.unclear == nil {
@@ -58,6 +61,14 @@ func (c *compiler) duties(i int) duties {
 		}
 	}
 	return d
+}
+
+// stays is why nothing of the dataset may change; nil if some records may.
+func (d duties) stays() *trouble {
+	if d.heldBy != nil {
+		return &trouble{Held, "held by " + list(d.heldBy) + "; nothing is deleted or changed here until that is released"}
+	}
+	return d.unclear
 }
 
 func sameStart(a, b Start) bool {
@@ -90,17 +101,24 @@ func (c *compiler) reckonedFrom() map[fieldOf][]*rule {
 			if t != nil {
 				continue
 			}
-			at := i
-			for _, hop := range start.Via {
-				next := c.data.place[hop.Dataset]
-				out[fieldOf{at, hop.Field}] = append(out[fieldOf{at, hop.Field}], r)
-				out[fieldOf{next, hop.Key}] = append(out[fieldOf{next, hop.Key}], r)
-				at = next
+			for _, f := range c.data.path(i, start) {
+				out[f] = append(out[f], r)
 			}
-			out[fieldOf{at, start.Field}] = append(out[fieldOf{at, start.Field}], r)
 		}
 	}
 	return out
+}
+
+// path are the fields that lead from a record of the dataset at place i to its starting point. The first is its own, the
+// others are of other records.
+func (m *dataMap) path(i int, s Start) []fieldOf {
+	var out []fieldOf
+	for _, hop := range s.Via {
+		out = append(out, fieldOf{i, hop.Field})
+		i = m.place[hop.Dataset]
+		out = append(out, fieldOf{i, hop.Key})
+	}
+	return append(out, fieldOf{i, s.Field})
 }
 
 // neededBy returns a rule whose period would be moved if by rewrote the field; nil if there is none. That a rule empties

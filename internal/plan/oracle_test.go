@@ -63,14 +63,56 @@ type definition struct {
 	d  Dataset
 }
 
-// changes tells whether the record is due for an action, which asks tells of a rule.
-func (o definition) changes(asks func(Rule) bool) bool {
+// stays tells whether a hold keeps the dataset, or somebody's retainAtLeast the record.
+func (o definition) stays() bool {
+	for _, h := range o.in.Holds {
+		if !h.Subject && h.Condition == nil && o.held(h, o.d) {
+			return true
+		}
+	}
 	for _, p := range append([]Policy{o.in.Policy}, o.in.Others...) {
 		for _, r := range p.Rules {
 			if r.RetainAtLeast != "" && o.covers(r) > 0 && !o.over(p, r, r.RetainAtLeast) {
-				return false
+				return true
 			}
 		}
+	}
+	return false
+}
+
+// held tells whether a hold covers a dataset.
+func (o definition) held(h HoldInput, d Dataset) bool {
+	if h.Datasets == nil && h.DataClasses == nil {
+		return true
+	}
+	return slices.Contains(h.Datasets, d.Name) || slices.Contains(h.DataClasses, d.DataClass)
+}
+
+// mayBeHeld tells whether a hold keeps records of the dataset: all, or those of a person or a condition with what refers
+// to them.
+func (o definition) mayBeHeld() bool {
+	for _, h := range o.in.Holds {
+		for _, d := range o.in.Datastore.Datasets {
+			single := h.Subject || h.Condition != nil
+			if o.held(h, d) && (d.Name == o.d.Name || single && o.leadsTo(d.Name)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// leadsTo tells whether references lead from the dataset to another one.
+func (o definition) leadsTo(to string) bool {
+	ways := map[int]int{}
+	o.walk(o.d.Name, to, nil, ways)
+	return len(ways) > 0
+}
+
+// changes tells whether the record is due for an action, which asks tells of a rule.
+func (o definition) changes(asks func(Rule) bool) bool {
+	if o.stays() {
+		return false
 	}
 	best := 0
 	for _, r := range o.in.Policy.Rules {

@@ -28,6 +28,12 @@ const (
 	Retention Kind = "Retention"
 	// Probe looks at the datastore and changes nothing.
 	Probe Kind = "Probe"
+	// ErasureKind finds the records of persons, and erases them unless the mode is Simulate.
+	ErasureKind Kind = "Erasure"
+	// CountHeld counts what the holds of the plan keep, and changes nothing.
+	CountHeld Kind = "CountHeld"
+	// Intake reads the identifiers of persons and seals them, and needs no datastore.
+	Intake Kind = "Intake"
 )
 
 // Mode says whether a retention plan may change data.
@@ -83,13 +89,17 @@ type Plan struct {
 	// TimeZone is the IANA zone in which timestamps without a zone, and dates, are read.
 	TimeZone string `json:"timeZone"`
 	// Slot is the scheduled instant that the cutoffs were computed from.
-	Slot       time.Time   `json:"slot,omitzero"`
-	Guardrails Guardrails  `json:"guardrails,omitzero"`
-	Limits     Limits      `json:"limits"`
-	Datasets   []Dataset   `json:"datasets"`
-	Steps      []Step      `json:"steps,omitempty"`
-	Excluded   []Exclusion `json:"excluded,omitempty"`
-	Notes      []Note      `json:"notes,omitempty"`
+	Slot       time.Time  `json:"slot,omitzero"`
+	Guardrails Guardrails `json:"guardrails,omitzero"`
+	Limits     Limits     `json:"limits"`
+	Datasets   []Dataset  `json:"datasets"`
+	Steps      []Step     `json:"steps,omitempty"`
+	// Erasure is set in a plan of ErasureKind or Intake only.
+	Erasure *Erasure `json:"erasure,omitempty"`
+	// Holds are the holds on single records, in the order of their UIDs.
+	Holds    []Hold      `json:"holds,omitempty"`
+	Excluded []Exclusion `json:"excluded,omitempty"`
+	Notes    []Note      `json:"notes,omitempty"`
 }
 
 // Ref names the Kubernetes object, and the generation of it, that a Plan was made from.
@@ -145,15 +155,21 @@ type Dataset struct {
 	Fields []string `json:"fields,omitempty"`
 	// Rights are the actions that policies want to take, for a probe to check.
 	Rights []Action `json:"rights,omitempty"`
-	// Protected says that somebody's retainAtLeast covers this dataset, also when it has no step: no foreign key action
-	// may change or delete its records as a side effect.
+	// Protected says that somebody's retainAtLeast covers this dataset or that a hold does, also when it has no step: no
+	// foreign key action may change or delete its records as a side effect.
 	Protected bool `json:"protected,omitempty"`
+	// Held says that a hold keeps the whole dataset: no record of its table changes, under whatever name a step reaches it.
+	Held bool `json:"held,omitempty"`
 }
 
 // Identifier says which field of a dataset carries which type of identifier.
 type Identifier struct {
 	Type  string `json:"type"`
 	Field string `json:"field"`
+	// Match is empty for MatchExact.
+	Match Match `json:"match,omitempty"`
+	// Ends says that a record which was found does not lead on by this identifier: it may be another person's.
+	Ends bool `json:"ends,omitempty"`
 }
 
 // Reference says that Field of this dataset holds the Key of a record of another Dataset.

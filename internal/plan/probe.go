@@ -8,7 +8,8 @@ import (
 )
 
 // CompileProbe returns the plan of a probe of the datastore: each dataset with the further fields that the policies,
-// which are all that select the datastore, read or rewrite, and the actions that they take. The caller sets Run.
+// which are all that select the datastore, and erasures read or rewrite, and the actions that they take. The caller sets
+// Run.
 //
 // A policy that simulates needs no right to change anything.
 func CompileProbe(store Datastore, policies []Policy) Plan {
@@ -40,6 +41,13 @@ func CompileProbe(store Datastore, policies []Policy) Plan {
 	}
 	for i := range data.datasets {
 		d := &data.datasets[i]
+		on := store.OnErasure[d.Name]
+		if on.Action == EraseDelete || on.Action == EraseAnonymize {
+			rights[i] = append(rights[i], Action(on.Action))
+		}
+		for _, t := range on.Transforms {
+			fields[i] = append(fields[i], t.Field)
+		}
 		d.Fields = sorted(append(fields[i], d.Fields...))
 		d.Fields = slices.DeleteFunc(d.Fields, func(f string) bool { return f == d.TimestampField })
 		d.Rights = sorted(append(rights[i], d.Rights...))

@@ -92,23 +92,27 @@ func fieldsOf(e Exclusion) []string {
 	return strings.Split(fields, ", ")
 }
 
-// TestProtection checks that every dataset which anybody retains is marked, with its steps, and no other one is.
+// TestProtection checks that every dataset which anybody retains or holds is marked, with its steps, and no other one is.
 func TestProtection(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := someInput(t)
 		p := Compile(in)
-		want := map[string]bool{}
+		retained, want := map[string]bool{}, map[string]bool{}
 		for _, policy := range append([]Policy{in.Policy}, in.Others...) {
 			for _, r := range policy.Rules {
 				for _, d := range in.Datastore.Datasets {
-					want[d.Name] = want[d.Name] || r.RetainAtLeast != "" && r.match(d) != notAtAll
+					retained[d.Name] = retained[d.Name] || r.RetainAtLeast != "" && r.match(d) != notAtAll
 				}
 			}
 		}
+		for _, d := range in.Datastore.Datasets {
+			want[d.Name] = retained[d.Name] || definition{in: in, d: d}.mayBeHeld()
+		}
 		probe := CompileProbe(in.Datastore, append(in.Others, in.Policy))
 		for i, d := range p.Datasets {
-			if d.Protected != want[d.Name] || probe.Datasets[i].Protected != want[d.Name] {
-				t.Errorf("%s protected: %v, in the probe %v, want %v", d.Name, d.Protected, probe.Datasets[i].Protected, want[d.Name])
+			if d.Protected != want[d.Name] || probe.Datasets[i].Protected != retained[d.Name] {
+				t.Errorf("%s protected: %v, want %v; in the probe: %v, want %v", d.Name, d.Protected, want[d.Name],
+					probe.Datasets[i].Protected, retained[d.Name])
 			}
 		}
 		for _, s := range p.Steps {
@@ -172,6 +176,66 @@ func TestMoreObligationsNeverChangeMore(t *testing.T) {
 	})
 }
 
+// TestMoreHoldsNeverChangeMore adds a hold and checks that every step was there before, that none is left of what the hold
+// keeps as a whole, and that the plan names it if it keeps single records.
+func TestMoreHoldsNeverChangeMore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := someInput(t)
+		before := Compile(in)
+		added := someHold(t, "added")
+		in.Holds = append(in.Holds, added)
+		after := Compile(in)
+		for _, s := range after.Steps {
+			if !slices.ContainsFunc(before.Steps, func(b Step) bool {
+				b.Protected = s.Protected
+				return cmp.Equal(b, s)
+			}) {
+				t.Errorf("%s %s only since %s is held\n%s", s.Action, s.Dataset, added.Name, render(after))
+			}
+		}
+		single, covers := added.Subject || added.Condition != nil, false
+		for i, d := range in.Datastore.Datasets {
+			held := definition{in: in}.held(added, d)
+			covers = covers || held
+			if !single && held && (!after.Datasets[i].Held || slices.ContainsFunc(after.Steps, func(s Step) bool { return s.Dataset == d.Name })) {
+				t.Errorf("%s is not held\n%s", d.Name, render(after))
+			}
+		}
+		named := slices.ContainsFunc(after.Holds, func(h Hold) bool { return h.UID == added.UID })
+		if named != (single && covers) {
+			t.Errorf("the plan names the hold: %v\n%s", named, render(after))
+		}
+	})
+}
+
+// TestUntouchedMeansUntouched checks that what a hold keeps is neither a dataset that a run changes nor below one, if the
+// run need not stop for it.
+func TestUntouchedMeansUntouched(t *testing.T) {
+	untouched := 0
+	rapid.Check(t, func(t *rapid.T) {
+		in := someInput(t)
+		p, added := Compile(in), someHold(t, "added")
+		if Touches(&p, in.Datastore, added) {
+			return
+		}
+		if p.Mode != Simulate && len(p.Steps) > 0 {
+			untouched++
+		}
+		in.Holds = []HoldInput{added}
+		for _, s := range p.Steps {
+			for _, d := range in.Datastore.Datasets {
+				kept := definition{in: in, d: d}
+				if p.Mode != Simulate && kept.mayBeHeld() && kept.leadsTo(s.Dataset) {
+					t.Errorf("%s of %s may change %s\n%s", s.Action, s.Dataset, d.Name, render(p))
+				}
+			}
+		}
+	})
+	if untouched < 5 {
+		t.Errorf("only %d holds were beside a run: the generator has become too tame to say anything", untouched)
+	}
+}
+
 // TestOrderOfOthersDoesNotMatter compares whole plans, digest included, and checks that the input stays as it is.
 func TestOrderOfOthersDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -183,9 +247,10 @@ func TestOrderOfOthersDoesNotMatter(t *testing.T) {
 		}
 		shuffled := in
 		shuffled.Others = rapid.Permutation(in.Others).Draw(t, "others")
+		shuffled.Holds = rapid.Permutation(in.Holds).Draw(t, "holds")
 		b := Compile(shuffled)
 		if diff := cmp.Diff(a, b); diff != "" {
-			t.Errorf("the order of the other policies changed the plan:\n%s", diff)
+			t.Errorf("the order of the other policies, or of the holds, changed the plan:\n%s", diff)
 		}
 		if x, y := mustDigest(t, a), mustDigest(t, b); x != y {
 			t.Errorf("digests %s and %s of one plan", x, y)

@@ -18,6 +18,10 @@ const (
 	LostToExplicit ExclusionReason = "LostToExplicit"
 	// LostToShorter: another rule's deleteAfter is over sooner.
 	LostToShorter ExclusionReason = "LostToShorter"
+	// Held: holds keep the whole dataset.
+	Held ExclusionReason = "Held"
+	// NoPerson: no identifier leads to the dataset, so that nobody can tell whose its records are (in an erasure).
+	NoPerson ExclusionReason = "NoPerson"
 )
 
 // Reasons that are problems: data is kept that a rule means to go, and a person has to change something.
@@ -44,7 +48,7 @@ const (
 // Problem tells whether a person has to change something for the rule to be carried out.
 func (e Exclusion) Problem() bool {
 	switch e.Reason {
-	case NoRule, RetainOnly, LostToExplicit, LostToShorter:
+	case NoRule, RetainOnly, LostToExplicit, LostToShorter, Held, NoPerson:
 		return false
 	}
 	return true
@@ -78,10 +82,12 @@ const (
 	ChildStays NoteCode = "ChildStays"
 	// ReferenceCycle: datasets refer to each other in a circle, so that no order has all children before their parents.
 	ReferenceCycle NoteCode = "ReferenceCycle"
+	// IdentifierStays: an erasure anonymizes records and leaves an identifier in them. A problem.
+	IdentifierStays NoteCode = "IdentifierStays"
 )
 
 // Problem tells whether a person has to change something.
-func (n Note) Problem() bool { return n.Code == PeriodsContradict }
+func (n Note) Problem() bool { return n.Code == PeriodsContradict || n.Code == IdentifierStays }
 
 // Problems are the sentences about all that a person has to change; none when the plan is as the policy means it.
 func (p *Plan) Problems() []string {

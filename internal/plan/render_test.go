@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -13,8 +14,14 @@ import (
 func render(p Plan) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	if p.Kind == Probe {
+	switch p.Kind {
+	case Probe:
 		renderProbe(p, line)
+		return b.String()
+	case ErasureKind, CountHeld, Intake:
+		line("%s in datastore %s (%s) at the slot %s", p.Kind, p.Datastore.title(), p.Engine, stamp(p.Slot))
+		renderErasure(p, line)
+		renderRest(p, line)
 		return b.String()
 	}
 	line("Policy %s on datastore %s (%s)", p.Policy.title(), p.Datastore.title(), p.Engine)
@@ -32,6 +39,15 @@ func render(p Plan) string {
 		line("")
 		renderStep(i+1, s, line)
 	}
+	renderRest(p, line)
+	return b.String()
+}
+
+// renderRest is what stands in a plan beside its steps.
+func renderRest(p Plan, line func(string, ...any)) {
+	for _, h := range p.Holds {
+		line("\nHold %s (%s) keeps records of %s.", h.Name, h.what(), strings.Join(h.Datasets, ", "))
+	}
 	if len(p.Excluded) > 0 {
 		line("\nLeft out:")
 	}
@@ -44,16 +60,64 @@ func render(p Plan) string {
 	for _, n := range p.Notes {
 		line("  %s%s%s: %s", mark(n.Problem()), about(n.Dataset, n.Rule), n.Code, n.Message)
 	}
-	var protected []string
+	var protected, held []string
 	for _, d := range p.Datasets {
 		if d.Protected {
 			protected = append(protected, d.Name)
+		}
+		if d.Held {
+			held = append(held, d.Name)
 		}
 	}
 	if protected != nil {
 		line("\nProtected from side effects: %s.", strings.Join(protected, ", "))
 	}
-	return b.String()
+	if held != nil {
+		line("Held: %s.", strings.Join(held, ", "))
+	}
+}
+
+// what says which records a hold keeps.
+func (h Hold) what() string {
+	if c := h.Condition; c != nil {
+		return strings.TrimSpace(fmt.Sprintf("where %s %s %s", c.Field, c.Operator, strings.Join(c.Values, ", ")))
+	}
+	return fmt.Sprintf("of a person: %v", h.Subject)
+}
+
+func renderErasure(p Plan, line func(string, ...any)) {
+	e := p.Erasure
+	if e == nil {
+		return
+	}
+	line("%s, sealed to %s.", cmp.Or(p.Mode, "No mode"), e.SealTo)
+	for i, r := range e.Requests {
+		line("Request %d: %s, commit %v.", i, r.title(), r.Commit)
+	}
+	line("Identifiers: %s.", strings.Join(e.Types, ", "))
+	for i, s := range e.Steps {
+		line("\n%d. %s %s%s", i+1, s.Action, named(s.Dataset, s.Path), basis(s.LegalBasis))
+		for _, t := range s.Transforms {
+			line("   Rewrites %s.", t)
+		}
+		for _, o := range s.Obligations {
+			line("   Keeps all but %s", o.sentence(s.Dataset))
+		}
+		if s.Unclear != "" {
+			line("   Unclear: %s.", s.Unclear)
+		}
+		if s.HeldBy != nil {
+			line("   Held by %s.", strings.Join(s.HeldBy, ", "))
+		}
+		if !s.Acts() {
+			line("   Nothing changes.")
+		}
+	}
+}
+
+func (o Obligation) sentence(dataset string) string {
+	return fmt.Sprintf("%s ≤ %s: rule %s of policy %s retains for %s%s.", from(dataset, o.Start), stamp(o.Cutoff),
+		o.Rule, o.Policy, o.Period, basis(o.LegalBasis))
 }
 
 func renderStep(number int, s Step, line func(string, ...any)) {
@@ -63,8 +127,7 @@ func renderStep(number int, s Step, line func(string, ...any)) {
 		line("   Rewrites %s.", t)
 	}
 	for _, o := range s.Obligations {
-		line("   Keeps all but %s ≤ %s: rule %s of policy %s retains for %s%s.", from(s.Dataset, o.Start), stamp(o.Cutoff),
-			o.Rule, o.Policy, o.Period, basis(o.LegalBasis))
+		line("   Keeps all but %s", o.sentence(s.Dataset))
 	}
 	if s.LegalBasis != "" {
 		line("   Legal basis: %s.", s.LegalBasis)

@@ -2,7 +2,10 @@
 
 package plan
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // scenarios are the situations that the golden files show, by name.
 func scenarios() map[string]Plan {
@@ -137,6 +140,8 @@ func scenarios() map[string]Plan {
 	cookies.TimeZone = "Asia/Taipei"
 	out["simulate-with-guardrails"] = compile(guarded, cookies)
 	out["implausible-slot"] = Compile(Input{Policy: guarded, Datastore: cookies})
+	maps.Copy(out, holdScenarios())
+	maps.Copy(out, erasureScenarios())
 	return out
 }
 

@@ -40,7 +40,8 @@ func Command() *cobra.Command {
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c.Log = slog.New(slog.NewJSONHandler(cmd.OutOrStdout(), nil))
+			log := &counter{out: cmd.OutOrStdout()}
+			c.Log, c.Logged = slog.New(slog.NewJSONHandler(log, nil)), log.written.Load
 			code, err := c.execute(cmd.Context(), planPath, receiptPath)
 			if err != nil {
 				return err
@@ -56,6 +57,9 @@ func Command() *cobra.Command {
 	flags.StringVar(&c.Digest, "plan-digest", "", "digest that the plan must have, as sha256:<hexadecimal>")
 	flags.StringVar(&c.ConnectionDir, "connection-dir", "/etc/retention/connection", "folder with the keys of the connection's Secret")
 	flags.StringVar(&c.KeysDir, "keys-dir", "/etc/retention/keys", "folder with the keys for HMAC, each as <secret>/<key>")
+	flags.StringVar(&c.SubjectsDir, "subjects-dir", "", "folder with the identifiers of the requests' persons, each as <number>/<type>")
+	flags.StringVar(&c.HoldsDir, "holds-dir", "", "folder with the identifiers of the holds' persons, each as <number>/<type>")
+	flags.StringVar(&c.CarriedDir, "carried-dir", "", "folder with identifiers that were opened for this Job")
 	flags.StringVar(&receiptPath, "receipt", "/dev/termination-log", "file that the receipt is written to")
 	flags.Int64Var(&c.ApprovedRecords, "approved-records", -1, "how many due records were approved beyond the guardrails; negative for none")
 	return cmd

@@ -10,5 +10,9 @@
 //  4. Verifying: every step is counted again. What is due and still there, and not kept by a constraint, is purged again,
 //     a few times at most.
 //
+// In an erasure, finding the records of all requests' persons takes the place of counting, and there are no guardrails. What
+// is told of single requests goes into the log, sealed: see the account in package receipt. A line that announces a batch is
+// written before the Receipt that knows of the line, and both before the commit.
+//
 // The Receipt is rewritten before and after every commit. The package imports nothing of Kubernetes.
 package purge

@@ -23,12 +23,17 @@ type Config struct {
 	Digest string
 	// ConnectionDir and KeysDir hold the files of Secrets.
 	ConnectionDir, KeysDir string
+	// SubjectsDir and HoldsDir hold the identifiers of the Plan's requests and holds, each in the folder of its number, by
+	// type. CarriedDir holds those that were opened for this Job, as <number>.given, <number>.derived and h<number>.given.
+	SubjectsDir, HoldsDir, CarriedDir string
 	// ApprovedRecords is how many due records a person has approved beyond the guardrails; negative is none.
 	ApprovedRecords int64
 	Engines         map[string]engine.Engine
 	Receipts        ReceiptWriter
 	Clock           func() time.Time
 	Log             *slog.Logger
+	// Logged tells how many bytes the log has; nil if nobody counts.
+	Logged func() int64
 	// Stopping says that the process was asked to end after the batch in hand.
 	Stopping *atomic.Bool
 }
@@ -44,7 +49,9 @@ type runner struct {
 	// changed is how many records were deleted or anonymized so far.
 	changed int64
 	// refused is why nothing more may be changed.
-	refused *failure
+	refused error
+	// mute says that a line of the account could not be written, so that none may follow.
+	mute bool
 }
 
 // Run carries out a Plan and returns the exit code. What it did stands in the last Receipt.
@@ -70,16 +77,32 @@ func (r *runner) run(ctx context.Context) (receipt.ExitCode, error) {
 		return receipt.ExitPlanRefused, err
 	}
 	_ = r.write()
+	if r.plan.Kind == plan.Intake {
+		return r.intake(ctx)
+	}
 	if err := r.connect(ctx); err != nil {
 		return exitCode(err), err
 	}
-	if r.plan.Kind == plan.Probe {
+	switch r.plan.Kind {
+	case plan.Probe:
 		return r.probe(ctx)
+	case plan.CountHeld:
+		return r.countHeld(ctx)
+	case plan.ErasureKind:
+		return r.erase(ctx)
 	}
+	return r.purgeDue(ctx)
+}
+
+// purgeDue is the list of phases of a plan.Retention.
+func (r *runner) purgeDue(ctx context.Context) (receipt.ExitCode, error) {
 	if err := r.session.Lock(ctx); err != nil {
 		return exitCode(err), err
 	}
 	r.phase(receipt.PhaseCounting)
+	if _, err := r.hold(ctx); err != nil {
+		return exitCode(err), err
+	}
 	if err := r.count(ctx); err != nil {
 		return exitCode(err), err
 	}
@@ -123,31 +146,7 @@ func (r *runner) readPlan() error {
 	}
 	r.plan = p
 	r.receipt.Run = p.Run
-	limits := p.Limits
-	switch {
-	case p.Version != plan.Version:
-		return refuse("the plan has a version that this image does not know")
-	case p.Kind != plan.Retention && p.Kind != plan.Probe:
-		return refuse("the plan is of a kind that this image does not know")
-	case p.Kind == plan.Retention && p.Mode != plan.Enforce && p.Mode != plan.Simulate:
-		return refuse("the plan has a mode that this image does not know")
-	case r.Engines[p.Engine] == nil:
-		return refuse("the plan is for an engine that this image does not know")
-	case p.Kind == plan.Retention && (p.Identity == "" || len(p.Steps) == 0):
-		return refuse("the plan names no server, or no step")
-	case limits.BatchRecords <= 0, limits.LockTimeoutMilliseconds <= 0, limits.StatementTimeoutMilliseconds <= 0,
-		limits.ScanTimeoutMilliseconds <= 0, limits.MaxClockSkewMilliseconds <= 0:
-		return refuse("the plan has no limits")
-	}
-	for _, s := range p.Steps {
-		if !s.Cutoff.After(plan.EarliestPlausible) || !s.Cutoff.Before(p.Slot.Add(time.Microsecond)) {
-			return refuse("a step's cutoff is not a time before the slot")
-		}
-		if s.Action != plan.Delete && s.Action != plan.Anonymize {
-			return refuse("a step has an action that this image does not know")
-		}
-	}
-	return nil
+	return accept(p, r.Engines)
 }
 
 // connect opens a session with the server that the Plan was made for, and looks at its clock.
@@ -165,16 +164,19 @@ func (r *runner) connect(ctx context.Context) error {
 	}
 	r.receipt.ServerVersion, r.receipt.Identity, r.receipt.SkewMilliseconds = server.Version, server.Identity, server.Skew.Milliseconds()
 	r.Log.Info("Connected", "serverVersion", server.Version, "skewMilliseconds", server.Skew.Milliseconds())
-	if r.plan.Kind == plan.Retention && server.Identity != r.plan.Identity {
+	if r.plan.Kind != plan.Probe && r.plan.Identity != "" && server.Identity != r.plan.Identity {
 		return &failure{receipt.IdentityChanged, "The server is not the one that the plan was made for"}
 	}
-	// A probe reports the skew; only a purge is refused for it.
-	if limit := time.Duration(r.plan.Limits.MaxClockSkewMilliseconds) * time.Millisecond; r.plan.Kind == plan.Retention && server.Skew.Abs() > limit {
+	if r.plan.Kind != plan.Retention && r.plan.Kind != plan.ErasureKind {
+		return nil // a probe reports the skew; only a purge is refused for it
+	}
+	limit := time.Duration(r.plan.Limits.MaxClockSkewMilliseconds) * time.Millisecond
+	if server.Skew.Abs() > limit {
 		return &failure{receipt.ClockSkewed, fmt.Sprintf("The server's clock and this Pod's are %s apart, and at most %s is allowed",
 			server.Skew.Abs().Round(time.Millisecond), limit)}
 	}
 	// The slot is in the past. If this Pod's clock says otherwise, one of the clocks that made the cutoffs is wrong.
-	if now := r.Clock(); r.plan.Kind == plan.Retention && r.plan.Slot.After(now.Add(time.Duration(r.plan.Limits.MaxClockSkewMilliseconds)*time.Millisecond)) {
+	if r.plan.Slot.After(r.Clock().Add(limit)) {
 		return &failure{receipt.ClockSkewed, "The plan's slot lies in the future by this Pod's clock"}
 	}
 	return nil
@@ -283,15 +285,18 @@ func exitCode(err error) receipt.ExitCode {
 	if errors.As(err, &f) {
 		reason = f.reason
 	}
-	if errors.Is(err, engine.ErrStopped) {
+	switch {
+	case errors.Is(err, engine.ErrStopped):
 		return receipt.ExitInterrupted
+	case errors.Is(err, errLogFull):
+		return receipt.ExitFailed
 	}
 	switch reason {
 	case receipt.PlanRefused, receipt.VersionNotSupported:
 		return receipt.ExitPlanRefused
 	case receipt.GuardrailExceeded:
 		return receipt.ExitGuardrail
-	case receipt.IdentityChanged, receipt.ClockSkewed:
+	case receipt.IdentityChanged, receipt.ClockSkewed, receipt.HoldUnreadable:
 		return receipt.ExitMismatch
 	case receipt.Unreachable, receipt.WriterActive, receipt.AuthenticationFails, receipt.DatabaseNotFound, receipt.SecretIncomplete:
 		return receipt.ExitUnavailable

@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		cmd.SetArgs([]string{"--plan=" + filepath.Join(dir, "plan.json"), "--plan-digest=" + string(digest),
-			"--connection-dir=" + filepath.Join(dir, "connection"), "--receipt=" + filepath.Join(dir, "receipt")})
+			"--connection-dir=" + filepath.Join(dir, "connection"), "--receipt=" + filepath.Join(dir, "receipt"),
+			"--subjects-dir=" + filepath.Join(dir, "subjects"), "--holds-dir=" + filepath.Join(dir, "holds"), "--carried-dir=" + filepath.Join(dir, "carried")})
 		if err := cmd.Execute(); err != nil {
 			if exit, ok := err.(*ExitError); ok { //nolint:errorlint // it is not wrapped
 				os.Exit(exit.Code)

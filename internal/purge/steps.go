@@ -95,7 +95,7 @@ func (r *runner) count(ctx context.Context) error {
 				s.work = work
 				out := s.out()
 				out.Counted = true
-				out.Records, out.Matched, out.Retained = counts.Records, counts.Matched, counts.Retained
+				out.Records, out.Matched, out.Retained, out.Held = counts.Records, counts.Matched, counts.Retained, counts.Held
 				out.Undated, out.Invalid = counts.Undated, counts.Invalid
 				out.OldestRemaining = counts.Oldest
 				r.Log.Info("Counted", "dataset", s.step.Dataset, "rule", s.step.Rule, "records", counts.Records, "due", counts.Matched)

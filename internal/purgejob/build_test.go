@@ -4,8 +4,10 @@ package purgejob
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,6 +71,40 @@ func probeInput() Input {
 	return in
 }
 
+func erasureInput() Input {
+	in := probeInput()
+	in.Kind = plan.ErasureKind
+	in.Name, in.Run = ErasureJobName("accounts", slot, "erase"), ErasureRunName("accounts", slot)
+	in.Subjects = []SubjectSource{{0, "er-2026-0001"}, {2, "er-2026-0003"}}
+	in.Holds = []SubjectSource{{1, "case-77"}}
+	in.Types = []string{"customer_id", "email"}
+	in.Carried = in.Name
+	in.Suspend = true
+	return in
+}
+
+func lookInput() Input {
+	in := probeInput()
+	in.Kind = plan.CountHeld
+	in.Name, in.Run = LookJobName("case-77", slot, "accounts"), ErasureRunName("accounts", slot)
+	in.Holds, in.Types = []SubjectSource{{0, "case-77"}}, []string{"email"}
+	return in
+}
+
+func intakeInput() Input {
+	in := probeInput()
+	in.Kind, in.ConnectionSecret, in.Datastore = plan.Intake, "", ""
+	in.Name, in.Run = LookJobName("er-2026-0001", slot, ""), ErasureRunName("er-2026-0001", slot)
+	in.Subjects, in.Types = []SubjectSource{{0, "er-2026-0001"}}, []string{"customer_id", "email"}
+	return in
+}
+
+func inputs() map[string]Input {
+	return map[string]Input{
+		"purge": purgeInput(), "probe": probeInput(), "erasure": erasureInput(), "look": lookInput(), "intake": intakeInput(),
+	}
+}
+
 func build(t *testing.T, in Input) *Objects {
 	t.Helper()
 	o, err := Build(in)
@@ -79,7 +115,7 @@ func build(t *testing.T, in Input) *Objects {
 }
 
 func TestBuildGolden(t *testing.T) {
-	for name, in := range map[string]Input{"purge": purgeInput(), "probe": probeInput()} {
+	for name, in := range inputs() {
 		t.Run(name, func(t *testing.T) {
 			o := build(t, in)
 			var got bytes.Buffer
@@ -117,7 +153,7 @@ func TestBuildPassesTheRestrictedStandard(t *testing.T) {
 	evaluate := func(pod *corev1.PodTemplateSpec) policy.AggregateCheckResult {
 		return policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &pod.ObjectMeta, &pod.Spec))
 	}
-	for name, in := range map[string]Input{"purge": purgeInput(), "probe": probeInput()} {
+	for name, in := range inputs() {
 		t.Run(name, func(t *testing.T) {
 			pod := &build(t, in).Job.Spec.Template
 			if r := evaluate(pod); !r.Allowed {
@@ -133,7 +169,7 @@ func TestBuildPassesTheRestrictedStandard(t *testing.T) {
 
 // What the Pod Security Standards do not ask for.
 func TestBuildGivesThePodNothingElse(t *testing.T) {
-	for name, in := range map[string]Input{"purge": purgeInput(), "probe": probeInput()} {
+	for name, in := range inputs() {
 		t.Run(name, func(t *testing.T) {
 			pod := build(t, in).Job.Spec.Template.Spec
 			c := pod.Containers[0]
@@ -184,6 +220,17 @@ func TestBuild(t *testing.T) {
 		in := purgeInput()
 		in.Plan = bytes.Repeat([]byte("x"), 1<<20)
 		if _, err := Build(in); !errors.Is(err, ErrPlanTooLarge) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("subjects that no Job can hold", func(t *testing.T) {
+		in := erasureInput()
+		in.Types = nil
+		for c := 'a'; c < 'i'; c++ {
+			in.Types = append(in.Types, strings.Repeat(string(c), 63))
+		}
+		in.Subjects = slices.Repeat([]SubjectSource{{999, strings.Repeat("s", 253)}}, MaxRequests)
+		if _, err := Build(in); !errors.Is(err, ErrJobTooLarge) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -252,6 +299,65 @@ func TestOurs(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// A Job that is told the same, and given the identifiers of other persons, is not ours.
+func TestOursKnowsThePersons(t *testing.T) {
+	for name, change := range map[string]func(*Input){
+		"another person":            func(in *Input) { in.Subjects[1].Secret = "er-2026-0004" },
+		"persons in another order":  func(in *Input) { in.Subjects[0].Number = 1 },
+		"fewer types":               func(in *Input) { in.Types = in.Types[:1] },
+		"another hold":              func(in *Input) { in.Holds[0].Secret = "case-78" },
+		"no hold":                   func(in *Input) { in.Holds = nil },
+		"other opened identifiers":  func(in *Input) { in.Carried = "other" },
+		"nothing that was opened":   func(in *Input) { in.Carried = "" },
+		"a person more than before": func(in *Input) { in.Subjects = append(in.Subjects, SubjectSource{3, "er-2026-0005"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			other := erasureInput()
+			change(&other)
+			if err := Ours(build(t, other).Job, erasureInput()); !errors.Is(err, ErrForeign) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// The largest batch fits into a Job.
+func TestAThousandRequestsFit(t *testing.T) {
+	in := erasureInput()
+	in.Types = []string{"customer_id", "device_id", "email", "loyalty_number", "phone", "username"}
+	in.Subjects = nil
+	for i := range MaxRequests {
+		in.Subjects = append(in.Subjects, SubjectSource{i, fmt.Sprintf("erasure-request-of-2026-11-%06d", i)})
+	}
+	encoded, err := json.Marshal(build(t, in).Job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes, of %d", len(encoded), maxJobBytes)
+	for i := range in.Subjects {
+		in.Subjects[i].Secret += strings.Repeat("x", 253-len(in.Subjects[i].Secret))
+	}
+	if _, err := Build(in); err != nil {
+		t.Errorf("with the longest names that Secrets can have: %v", err)
+	}
+}
+
+func TestHandoff(t *testing.T) {
+	in := erasureInput()
+	s := Handoff(in, map[string]string{GivenKey(1): "email=jane@example.com\n", DerivedKey(0): "customer_id=7\n", HoldKey(1): "email=a@b\n"})
+	if s.Type != SubjectSecretType || s.Immutable == nil || !*s.Immutable || s.Name != in.Name || string(s.Data["0.derived"]) != "customer_id=7\n" {
+		t.Errorf("got %v", s)
+	}
+	for key := range s.Data {
+		if e := validation.IsConfigMapKey(key); len(e) > 0 {
+			t.Errorf("key %s: %v", key, e)
+		}
+	}
+	if err := ours(&s.ObjectMeta, in); err != nil {
+		t.Error(err)
 	}
 }
 

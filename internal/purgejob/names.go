@@ -20,9 +20,23 @@ const (
 // empty for a probe. attempt tells Jobs of the same slot apart, such as "approved" after a guardrail; usually empty.
 func JobName(policy, datastore string, slot time.Time, attempt string) string {
 	if policy == "" {
-		policy = "probe"
-		attempt = "probe/" + attempt
+		return jobName("probe", datastore, slot, "probe/"+attempt)
 	}
+	return jobName(policy, datastore, slot, attempt)
+}
+
+// ErasureJobName returns the name of the Job of an erasure run, as JobName does. attempt tells Jobs of one time apart.
+func ErasureJobName(datastore string, at time.Time, attempt string) string {
+	return jobName("erasure", datastore, at, "erasure/"+attempt)
+}
+
+// LookJobName returns the name of a Job that looks for what a hold keeps, or takes a person's identifiers in, as JobName
+// does. name is of the LegalHold or of the ErasureRequest, attempt tells Jobs of one time apart.
+func LookJobName(name string, at time.Time, attempt string) string {
+	return jobName("look", name, at, "look/"+attempt)
+}
+
+func jobName(policy, datastore string, slot time.Time, attempt string) string {
 	at := slot.UTC().Format(slotLayout)
 	hash := shortHash(policy, datastore, slot.UTC().Format(time.RFC3339Nano), attempt)
 	first, second := share(maxName-len(at)-len(hash)-3, label(policy), label(datastore))
@@ -39,6 +53,9 @@ func RunName(policy string, slot time.Time) string {
 	}
 	return name + "-" + at
 }
+
+// ErasureRunName returns the name of an erasure run on a datastore that began at a time, as RunName does.
+func ErasureRunName(datastore string, at time.Time) string { return RunName("erasure-"+datastore, at) }
 
 // LabelValue returns name if it may be a label's value, else a part of it with a hash of the whole.
 func LabelValue(name string) string {

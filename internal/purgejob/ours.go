@@ -9,6 +9,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dataretention.dev/retention-operator/internal/plan"
@@ -27,6 +28,14 @@ func Ours(job *batchv1.Job, in Input) error {
 	if len(pod.Containers) != 1 || len(pod.InitContainers) != 0 || pod.Containers[0].Name != ContainerName ||
 		len(pod.Containers[0].Command) != 0 || !slices.Equal(pod.Containers[0].Args, in.args()) {
 		return fmt.Errorf("job %s: %w: it runs something else", job.Name, ErrForeign)
+	}
+	for _, f := range in.folders() {
+		switch f.volume.Name {
+		case "subjects", "holds", "carried":
+			if !slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool { return equality.Semantic.DeepEqual(v, f.volume) }) {
+				return fmt.Errorf("job %s: %w: it is about other persons", job.Name, ErrForeign)
+			}
+		}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@
 package purgejob
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -27,7 +28,7 @@ const (
 	LabelDatastore = "dataretention.dev/datastore"
 )
 
-// LabelComponent is ComponentPurge or ComponentProbe; LabelManagedBy is ManagedBy.
+// LabelComponent is ComponentPurge, ComponentProbe or ComponentLook; LabelManagedBy is ManagedBy.
 const (
 	LabelName      = "app.kubernetes.io/name"
 	LabelComponent = "app.kubernetes.io/component"
@@ -36,7 +37,9 @@ const (
 
 	ComponentPurge = "purge"
 	ComponentProbe = "probe"
-	ManagedBy      = "retention-operator"
+	// ComponentLook is a Job for a hold or an erasure that cannot change anything: plan.CountHeld and plan.Intake.
+	ComponentLook = "look"
+	ManagedBy     = "retention-operator"
 )
 
 // AnnotationPlanDigest is the digest of the Plan, on the Job, its Pods and its ConfigMap.
@@ -51,15 +54,27 @@ const (
 	planFile            = "plan.json"
 	connectionDirectory = "/etc/retention/connection"
 	keysDirectory       = "/etc/retention/keys"
+	subjectsDirectory   = "/etc/retention/subjects"
+	holdsDirectory      = "/etc/retention/holds"
+	carriedDirectory    = "/etc/retention/carried"
 )
+
+// MaxRequests is the most requests that one erasure Job serves. With six types of identifiers, and names of usual length,
+// such a Job is well below maxJobBytes.
+const MaxRequests = 1000
 
 // maxPlanBytes leaves room for a ConfigMap's metadata below the 1 MiB that the API server accepts.
 const maxPlanBytes = 1<<20 - 16<<10
+
+// maxJobBytes leaves room for a Job's status and its managed fields below what etcd takes.
+const maxJobBytes = 1 << 20
 
 // Errors of Build.
 var (
 	// ErrPlanTooLarge is wrapped for a Plan that no ConfigMap can hold.
 	ErrPlanTooLarge = errors.New("the plan is too large for a ConfigMap")
+	// ErrJobTooLarge is wrapped for a Job with more sources than an API server can store: fewer requests may fit.
+	ErrJobTooLarge = errors.New("the job has too many subjects")
 	// ErrNoDeadline is returned for an input without a positive ActiveDeadlineSeconds.
 	ErrNoDeadline = errors.New("a purge Job needs a deadline")
 )
@@ -69,12 +84,19 @@ type KeyRef struct {
 	Secret, Key string
 }
 
+// SubjectSource names the Secret of the person that the request, or the hold, of a place in the Plan is about. The container
+// finds it at <subjects-dir>/<number>/<type>, or <holds-dir>/<number>/<type>.
+type SubjectSource struct {
+	Number int
+	Secret string
+}
+
 // Input is everything that a Job is made of.
 type Input struct {
 	Kind plan.Kind
 	// Namespace is that of the Job, of its owner and of all Secrets; Name is from JobName.
 	Namespace, Name string
-	// Run is from RunName. Policy is empty for a probe.
+	// Run is from RunName or ErasureRunName. Policy is empty for all but plan.Retention, Datastore for plan.Intake.
 	Run, Policy, Datastore string
 	// Owner is the controller of the Job and of its ConfigMap.
 	Owner metav1.OwnerReference
@@ -82,9 +104,15 @@ type Input struct {
 	Plan []byte
 	// Image is the operator's own.
 	Image string
-	// ConnectionSecret may be missing: the purge process then says so itself.
+	// ConnectionSecret may be missing: the purge process then says so itself. It is empty for plan.Intake.
 	ConnectionSecret string
 	Keys             []KeyRef
+	// Subjects and Holds are the Secrets of the persons of the Plan's requests and holds, as far as they are in Secrets.
+	// Types are the keys that are looked for in them.
+	Subjects, Holds []SubjectSource
+	Types           []string
+	// Carried is the name of the Secret that Handoff makes, of the same name as the Job; empty if there is none.
+	Carried string
 	// ApprovedRecords is how many due records a person has approved beyond the guardrails.
 	ApprovedRecords       *int64
 	ActiveDeadlineSeconds int64
@@ -144,12 +172,18 @@ func Build(in Input) (*Objects, error) {
 		Spec:       in.jobSpec(),
 	}
 	job.Finalizers = []string{Finalizer}
+	if encoded, err := json.Marshal(job); err != nil || len(encoded) > maxJobBytes {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrJobTooLarge, len(encoded), maxJobBytes)
+	}
 	return &Objects{ConfigMap: configMap, Job: job}, nil
 }
 
 func (in Input) component() string {
-	if in.Kind == plan.Probe {
+	switch in.Kind {
+	case plan.Probe:
 		return ComponentProbe
+	case plan.CountHeld, plan.Intake:
+		return ComponentLook
 	}
 	return ComponentPurge
 }
@@ -160,12 +194,15 @@ func (in Input) labels() map[string]string {
 		l = map[string]string{}
 	}
 	delete(l, LabelPolicy)
+	delete(l, LabelDatastore)
 	l[LabelName] = ManagedBy
 	l[LabelComponent] = in.component()
 	l[LabelManagedBy] = ManagedBy
 	l[LabelPartOf] = ManagedBy
 	l[LabelRun] = LabelValue(in.Run)
-	l[LabelDatastore] = LabelValue(in.Datastore)
+	if in.Datastore != "" {
+		l[LabelDatastore] = LabelValue(in.Datastore)
+	}
 	if in.Policy != "" {
 		l[LabelPolicy] = LabelValue(in.Policy)
 	}

@@ -25,7 +25,7 @@ func TestAnAPIServerAcceptsTheObjects(t *testing.T) {
 	if err := srv.Client.Create(t.Context(), namespace); err != nil {
 		t.Fatal(err)
 	}
-	for name, in := range map[string]Input{"purge": purgeInput(), "probe": probeInput()} {
+	for name, in := range inputs() {
 		t.Run(name, func(t *testing.T) {
 			in.Namespace = namespace.Name
 			o := build(t, in)

@@ -21,13 +21,13 @@ const (
 	// gracePeriodSeconds is longer than a batch's statement and lock timeouts, so that a batch can end.
 	gracePeriodSeconds int64 = 90
 	purgeBackoffLimit  int32 = 6
-	probeBackoffLimit  int32 = 0 // the controller probes again, and tells why sooner
+	lookBackoffLimit   int32 = 0 // the controller looks again, and tells why sooner
 )
 
 func (in Input) jobSpec() batchv1.JobSpec {
 	backoffLimit := purgeBackoffLimit
-	if in.Kind == plan.Probe {
-		backoffLimit = probeBackoffLimit
+	if in.component() != ComponentPurge {
+		backoffLimit = lookBackoffLimit
 	}
 	return batchv1.JobSpec{
 		Suspend:               new(in.Suspend),
@@ -97,12 +97,9 @@ func (in Input) container() corev1.Container {
 	if resources.Limits == nil && resources.Requests == nil {
 		resources = DefaultResources()
 	}
-	mounts := []corev1.VolumeMount{
-		{Name: "plan", MountPath: planDirectory, ReadOnly: true},
-		{Name: "connection", MountPath: connectionDirectory, ReadOnly: true},
-	}
-	if len(in.Keys) > 0 {
-		mounts = append(mounts, corev1.VolumeMount{Name: "keys", MountPath: keysDirectory, ReadOnly: true})
+	var mounts []corev1.VolumeMount
+	for _, f := range in.folders() {
+		mounts = append(mounts, corev1.VolumeMount{Name: f.volume.Name, MountPath: f.directory, ReadOnly: true})
 	}
 	return corev1.Container{
 		Name:                     ContainerName,
@@ -131,25 +128,58 @@ func (in Input) args() []string {
 		"--keys-dir=" + keysDirectory,
 		"--receipt=" + corev1.TerminationMessagePathDefault,
 	}
+	for _, f := range in.folders() {
+		switch f.volume.Name {
+		case "subjects", "holds", "carried":
+			args = append(args, "--"+f.volume.Name+"-dir="+f.directory)
+		}
+	}
 	if in.ApprovedRecords != nil {
 		args = append(args, fmt.Sprintf("--approved-records=%d", *in.ApprovedRecords))
 	}
 	return args
 }
 
+// folder is a volume and where the container finds it.
+type folder struct {
+	directory string
+	volume    corev1.Volume
+}
+
+// folders are those that the Job needs.
+func (in Input) folders() []folder {
+	folders := []folder{{planDirectory, corev1.Volume{Name: "plan", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: in.Name},
+		Items:                []corev1.KeyToPath{{Key: planFile, Path: planFile}},
+		DefaultMode:          new(int32(0o444)),
+	}}}}}
+	if in.ConnectionSecret != "" || in.Kind != plan.Intake {
+		folders = append(folders, folder{connectionDirectory,
+			projected("connection", []corev1.VolumeProjection{secret(in.ConnectionSecret, nil)})})
+	}
+	if len(in.Keys) > 0 {
+		folders = append(folders, folder{keysDirectory, projected("keys", keySources(in.Keys))})
+	}
+	if len(in.Subjects) > 0 {
+		folders = append(folders, folder{subjectsDirectory, projected("subjects", in.subjectSources(in.Subjects))})
+	}
+	if len(in.Holds) > 0 {
+		folders = append(folders, folder{holdsDirectory, projected("holds", in.subjectSources(in.Holds))})
+	}
+	if in.Carried != "" {
+		carried := secret(in.Carried, nil)
+		carried.Secret.Optional = new(false) // we made it: a Pod that does not see it yet has to wait
+		folders = append(folders, folder{carriedDirectory, projected("carried", []corev1.VolumeProjection{carried})})
+	}
+	return folders
+}
+
 // volumes projects what is optional, so that a missing Secret or key is reported by the purge process and does not leave
 // a Pod that waits for ever.
 func (in Input) volumes() []corev1.Volume {
-	volumes := []corev1.Volume{
-		{Name: "plan", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: in.Name},
-			Items:                []corev1.KeyToPath{{Key: planFile, Path: planFile}},
-			DefaultMode:          new(int32(0o444)),
-		}}},
-		projected("connection", []corev1.VolumeProjection{secret(in.ConnectionSecret, nil)}),
-	}
-	if len(in.Keys) > 0 {
-		volumes = append(volumes, projected("keys", keySources(in.Keys)))
+	var volumes []corev1.Volume
+	for _, f := range in.folders() {
+		volumes = append(volumes, f.volume)
 	}
 	return volumes
 }
@@ -180,6 +210,20 @@ func keySources(keys []KeyRef) []corev1.VolumeProjection {
 		}
 		last := sources[len(sources)-1].Secret
 		last.Items = append(last.Items, corev1.KeyToPath{Key: k.Key, Path: k.Secret + "/" + k.Key})
+	}
+	return sources
+}
+
+// subjectSources has one source for each Secret of a person, with all types of identifiers that are looked for: nobody but
+// the kubelet can tell which of them it has.
+func (in Input) subjectSources(subjects []SubjectSource) []corev1.VolumeProjection {
+	var sources []corev1.VolumeProjection
+	for _, s := range subjects {
+		var items []corev1.KeyToPath
+		for _, t := range in.Types {
+			items = append(items, corev1.KeyToPath{Key: t, Path: fmt.Sprintf("%d/%s", s.Number, t)})
+		}
+		sources = append(sources, secret(s.Secret, items))
 	}
 	return sources
 }

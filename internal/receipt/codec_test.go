@@ -22,10 +22,10 @@ var stepReasons = []Reason{
 	ConstraintViolated, TriggerBlocks, LockTimeout, StatementTimeout, ValueNotUnderstood, RecordsRemain, NotStarted,
 }
 
-// worst returns a Receipt of n steps whose every number has ten digits that nobody can foresee.
+// worst returns a Receipt of n steps whose every number has nine digits that nobody can foresee.
 func worst(n int, seed uint64) *Receipt {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	number := func() int64 { return 1_000_000_000 + rnd.Int64N(9_000_000_000) }
+	number := func() int64 { return 100_000_000 + rnd.Int64N(900_000_000) }
 	text := func(alphabet string, n int) string {
 		b := make([]byte, n)
 		for i := range b {
@@ -39,6 +39,7 @@ func worst(n int, seed uint64) *Receipt {
 		Version: Version, Run: text(label, 63), PlanDigest: "sha256:" + text("0123456789abcdef", 64), Phase: PhaseVerifying,
 		Reason: VersionNotSupported, Message: text(label+" ", 256), StartTime: at(), Time: at(),
 		ServerVersion: text(label, 128), Identity: text(label, 128), SkewMilliseconds: number(),
+		Account: &AccountSum{Lines: number(), Digest: text("0123456789abcdef", 64)},
 	}
 	for i := range n {
 		oldest := at()
@@ -46,7 +47,7 @@ func worst(n int, seed uint64) *Receipt {
 			Index: i, Counted: rnd.IntN(2) == 0, Verified: rnd.IntN(2) == 0, Reason: stepReasons[rnd.IntN(len(stepReasons))],
 			Records: number(), Matched: number(), Retained: number(), Undated: number(), Invalid: number(),
 			Deleted: number(), Anonymized: number(), Partitions: 1<<30 + rnd.Int32N(1<<30), InFlight: number(),
-			Remaining: number(), Blocked: number(), OldestRemaining: &oldest,
+			Remaining: number(), Blocked: number(), Held: number(), OldestRemaining: &oldest,
 			Constraints: []string{text(label, 63), text(label, 63), text(label, 63)},
 		})
 	}
@@ -212,6 +213,7 @@ func TestEncodeRefuses(t *testing.T) {
 		"a negative count":                   {func(r *Receipt) { r.Steps[1].Deleted = -1 }, errInvalid},
 		"a step twice":                       {func(r *Receipt) { r.Steps[1].Index = 0 }, errInvalid},
 		"a reason that no condition accepts": {func(r *Receipt) { r.Reason = "duplicate key (email)=(a@b)" }, errInvalid},
+		"an account of less than nothing":    {func(r *Receipt) { r.Account.Lines = -1 }, errInvalid},
 		"no version":                         {func(r *Receipt) { r.Version = 0 }, errInvalid},
 		"a year that JSON cannot carry":      {func(r *Receipt) { r.Time = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, errInvalid},
 		"counts that cannot fit": {func(r *Receipt) {
@@ -290,6 +292,30 @@ func TestDecode(t *testing.T) {
 				t.Errorf("receipt %v with error %v", r, err)
 			}
 		})
+	}
+}
+
+// A Receipt of before holds were counted is read as it was.
+func TestDecodeReadsOlderReceipts(t *testing.T) {
+	all := columns
+	defer func() { columns = all }()
+	want := worst(16, 1)
+	for i := range want.Steps {
+		want.Steps[i].Held = 0
+	}
+	older := counts(want)
+	columns = all[:len(all)-1]
+	b, err := pack(&older)
+	columns = all
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(counts(want), counts(got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"sort"
 )
 
-// ErrTooLarge is returned by Encode when the counts alone exceed MaxBytes. 64 steps with numbers below 10^10 always fit.
+// ErrTooLarge is returned by Encode when the counts alone exceed MaxBytes. 64 steps with numbers below 10^9 always fit.
 var ErrTooLarge = errors.New("the receipt's counts do not fit into a termination message")
 
 // Encode returns r in at most MaxBytes: as JSON that a person can read if that fits, else packed (see packed.go). What

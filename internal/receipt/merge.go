@@ -63,24 +63,48 @@ type StepTotal struct {
 func Merge(p *plan.Plan, attempts []Attempt) Total {
 	ordered := slices.Clone(attempts)
 	slices.SortStableFunc(ordered, func(a, b Attempt) int { return a.Started.Compare(b.Started) })
-	t := Total{Exact: true, Attempts: len(ordered), Steps: make([]StepTotal, len(p.Steps))}
+	t, _ := merge(p, ordered)
+	return t
+}
+
+// merge changes its argument: a Receipt that does not fit p is dropped.
+func merge(p *plan.Plan, ordered []Attempt) (Total, deciding) {
+	actions := actionsOf(p)
+	t := Total{Exact: true, Attempts: len(ordered), Steps: make([]StepTotal, len(actions))}
 	for i := range t.Steps {
 		t.Steps[i] = StepTotal{Step: Step{Index: i}, Exact: true}
 	}
 	for i := range ordered {
 		a := &ordered[i]
-		if a.Receipt == nil || !fits(a.Receipt, p) {
+		if a.Receipt == nil || !fits(a.Receipt, len(actions)) {
 			a.Receipt, a.Unreadable = nil, true
 		}
 		t.add(a)
 	}
-	v := decide(ordered)
-	t.conclude(p, v)
-	return t
+	d := decide(ordered)
+	t.conclude(p, actions, d)
+	return t, d
 }
 
-func fits(r *Receipt, p *plan.Plan) bool {
-	return !slices.ContainsFunc(r.Steps, func(s Step) bool { return s.Index < 0 || s.Index >= len(p.Steps) })
+// actionsOf has what each entry of a Receipt's Steps stands for: a step of the Plan or of its Erasure, or a hold.
+func actionsOf(p *plan.Plan) []plan.Action {
+	if p.Kind == plan.CountHeld {
+		return make([]plan.Action, len(p.Holds))
+	}
+	var actions []plan.Action
+	for _, s := range p.Steps {
+		actions = append(actions, s.Action)
+	}
+	if p.Erasure != nil {
+		for _, s := range p.Erasure.Steps {
+			actions = append(actions, plan.Action(s.Action)) // the names are the same
+		}
+	}
+	return actions
+}
+
+func fits(r *Receipt, steps int) bool {
+	return !slices.ContainsFunc(r.Steps, func(s Step) bool { return s.Index < 0 || s.Index >= steps })
 }
 
 func (t *Total) add(a *Attempt) {
@@ -122,7 +146,8 @@ func (t *Total) add(a *Attempt) {
 func (t *StepTotal) add(s *Step) {
 	if s.Counted && !t.Counted {
 		t.Counted = true
-		t.Records, t.Matched, t.Retained, t.Undated, t.Invalid = s.Records, s.Matched, s.Retained, s.Undated, s.Invalid
+		t.Records, t.Matched, t.Retained, t.Held = s.Records, s.Matched, s.Retained, s.Held
+		t.Undated, t.Invalid = s.Undated, s.Invalid
 	}
 	reason := s.Reason
 	if reason == Succeeded || reason == NotStarted {
@@ -201,12 +226,12 @@ func (a *Attempt) reason() Reason {
 }
 
 // conclude gives every step, and then the run, its outcome.
-func (t *Total) conclude(p *plan.Plan, d deciding) {
+func (t *Total) conclude(p *plan.Plan, actions []plan.Action, d deciding) {
 	simulate := p.Mode == plan.Simulate
 	anyEnded := false
 	for i := range t.Steps {
 		s := &t.Steps[i]
-		s.conclude(p.Steps[i].Action, simulate, d.reason)
+		s.conclude(actions[i], simulate, d.reason)
 		anyEnded = anyEnded || s.Outcome.ended()
 	}
 	t.Reason, t.Message = d.reason, d.message
@@ -270,6 +295,8 @@ func (t *StepTotal) clean(action plan.Action) StepOutcome {
 		return StepDeleted
 	case t.Anonymized > 0 || mayHave && action == plan.Anonymize:
 		return StepAnonymized
+	case t.Held > 0:
+		return StepRetainedByHold
 	case t.Retained > 0:
 		return StepRetainedByObligation
 	}

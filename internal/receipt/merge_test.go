@@ -85,6 +85,12 @@ func TestMergeStepOutcomes(t *testing.T) {
 			ran(Succeeded, Step{Counted: true, Retained: 9, Verified: true})), StepRetainedByObligation, "", false},
 		"some kept by an obligation, the others deleted": {plan.Enforce, del, each(
 			ran(Succeeded, Step{Counted: true, Matched: 1, Retained: 9, Deleted: 1, Verified: true})), StepDeleted, "", false},
+		"all that would be due kept by a hold": {plan.Enforce, del, each(
+			ran(Succeeded, Step{Counted: true, Held: 9, Retained: 1, Verified: true})), StepRetainedByHold, "", false},
+		"some kept by a hold, the others deleted": {plan.Enforce, del, each(
+			ran(Succeeded, Step{Counted: true, Matched: 1, Held: 9, Deleted: 1, Verified: true})), StepDeleted, "", false},
+		"some kept by a hold, the others gone by another hand": {plan.Enforce, del, each(
+			ran(Succeeded, Step{Counted: true, Matched: 1, Held: 9, Verified: true})), StepRetainedByHold, "", false},
 		"simulated": {plan.Simulate, del, each(ran(Succeeded, Step{Counted: true, Matched: 9})), StepSimulated, "", false},
 		"simulated, although a change was made": {plan.Simulate, del, each(
 			ran(Succeeded, Step{Counted: true, Matched: 9, Deleted: 1})), StepFailed, InternalError, false},

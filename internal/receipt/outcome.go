@@ -8,7 +8,8 @@ type Outcome string
 // The outcomes of a run, from the best to the worst. A run gets the worst that applies, by the reason of the deciding
 // attempts and by each step:
 //
-//	Succeeded         reason Succeeded           or a step Deleted, Anonymized, NothingDue, RetainedByObligation
+//	Succeeded         reason Succeeded           or a step Deleted, Anonymized, NothingDue, RetainedByObligation,
+//	                                             RetainedByHold
 //	Simulated         and the plan simulates     or a step Simulated
 //	AwaitingApproval  reason GuardrailExceeded   or a step AwaitingApproval
 //	Incomplete        reason Incomplete          or a step Blocked, NotRun, Failed beside one that came to an end
@@ -54,6 +55,7 @@ type StepOutcome string
 //	                       and this run anonymized some          Anonymized
 //	                       and it may have: some were due        Deleted or Anonymized, whichever the step does
 //	                       and counts are not exact
+//	                       else a hold keeps some                RetainedByHold
 //	                       else an obligation keeps some         RetainedByObligation
 //	                       else                                  NothingDue
 //	verified, some remain  all of them kept by constraints       Blocked
@@ -61,7 +63,7 @@ type StepOutcome string
 //	not verified           a reason of failure, or some change   Failed
 //	                       plan simulates, counted               Simulated
 //	                       a guardrail stopped it: some due      AwaitingApproval
-//	                       a guardrail stopped it: counted, none RetainedByObligation or NothingDue
+//	                       a guardrail stopped it: counted, none RetainedByHold, RetainedByObligation or NothingDue
 //	                       else                                  NotRun
 //
 // Zero records is not the same as not run: NothingDue needs a count, NotRun has none that still holds.
@@ -71,6 +73,7 @@ const (
 	StepNothingDue           StepOutcome = "NothingDue"
 	StepSimulated            StepOutcome = "Simulated"
 	StepRetainedByObligation StepOutcome = "RetainedByObligation"
+	StepRetainedByHold       StepOutcome = "RetainedByHold"
 	StepBlocked              StepOutcome = "Blocked"
 	StepFailed               StepOutcome = "Failed"
 	StepNotRun               StepOutcome = "NotRun"
@@ -80,7 +83,7 @@ const (
 // ended says whether nothing is left to do for a step.
 func (o StepOutcome) ended() bool {
 	switch o {
-	case StepDeleted, StepAnonymized, StepNothingDue, StepRetainedByObligation, StepSimulated:
+	case StepDeleted, StepAnonymized, StepNothingDue, StepRetainedByObligation, StepRetainedByHold, StepSimulated:
 		return true
 	}
 	return false

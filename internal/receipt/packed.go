@@ -21,7 +21,7 @@ import (
 //	"rz1:" ascii85( crc32 | uvarint len(z) | z | uvarint steps | uvarint columns | one width in bits per column | bits ) "~"
 //
 // z is the deflated JSON of everything but the numbers of steps. Those are stored column by column with as many bits as
-// the column's largest value needs: 64 steps of eleven 10-digit numbers hold 2,923 bytes of information, so that neither
+// the column's largest value needs: 64 steps of twelve 9-digit numbers hold 2,888 bytes of information, so that neither
 // compressed decimals nor base64 (3,072 bytes in 4,096) leave enough room for the rest.
 //
 // Columns may be appended; a reader takes those that it knows. Any other change needs a new magic.
@@ -100,6 +100,7 @@ var columns = []column{
 	count(func(s *Step) *int64 { return &s.InFlight }),
 	count(func(s *Step) *int64 { return &s.Remaining }),
 	count(func(s *Step) *int64 { return &s.Blocked }),
+	count(func(s *Step) *int64 { return &s.Held }),
 }
 
 func count(field func(*Step) *int64) column {

@@ -100,13 +100,15 @@ type Receipt struct {
 	SkewMilliseconds int64  `json:"skew,omitempty"`
 	Steps            []Step `json:"steps,omitempty"`
 	Probe            *Probe `json:"probe,omitempty"`
+	// Account identifies the account of an erasure, as far as it was written.
+	Account *AccountSum `json:"account,omitempty"`
 	// Truncated is true when names of constraints or findings were left out to stay below MaxBytes. Counts never are.
 	Truncated bool `json:"trunc,omitempty"`
 }
 
 // Step is what one attempt did for one step of the Plan. All numbers are of records.
 type Step struct {
-	// Index is the step's place in the Plan.
+	// Index is the step's place in the Plan, or in its Erasure.
 	Index int `json:"i"`
 	// Counted is true once Records to Invalid are known.
 	Counted bool `json:"counted,omitempty"`
@@ -115,6 +117,9 @@ type Step struct {
 	Matched int64 `json:"matched,omitempty"`
 	// Retained are records past the rule's cutoff that an obligation keeps.
 	Retained int64 `json:"retained,omitempty"`
+	// Held are records that a hold keeps and that would be due without it. For a plan.CountHeld, Index is a place in the
+	// Plan's holds, and Held is how many records that one keeps.
+	Held int64 `json:"held,omitempty"`
 	// Undated have no starting point (NULL), Invalid have a sentinel or a reference that leads nowhere.
 	Undated int64 `json:"undated,omitempty"`
 	Invalid int64 `json:"invalid,omitempty"`

@@ -16,7 +16,7 @@ func receipts() *rapid.Generator[*Receipt] {
 		at := rapid.Custom(func(t *rapid.T) time.Time {
 			return time.UnixMicro(rapid.Int64Range(-1e15, 200e15).Draw(t, "µs")).UTC()
 		})
-		number := rapid.OneOf(rapid.Int64Range(0, 9), rapid.Int64Range(0, 9_999_999_999))
+		number := rapid.OneOf(rapid.Int64Range(0, 9), rapid.Int64Range(0, 999_999_999))
 		name := rapid.StringMatching(`[a-z_<&"é]{0,40}`)
 		r := &Receipt{
 			Version: Version, Run: name.Draw(t, "run"), PlanDigest: name.Draw(t, "digest"),
@@ -31,7 +31,7 @@ func receipts() *rapid.Generator[*Receipt] {
 				Records: number.Draw(t, "records"), Matched: number.Draw(t, "matched"), Retained: number.Draw(t, "retained"),
 				Undated: number.Draw(t, "undated"), Invalid: number.Draw(t, "invalid"), Deleted: number.Draw(t, "deleted"),
 				Anonymized: number.Draw(t, "anonymized"), Partitions: rapid.Int32Min(0).Draw(t, "partitions"),
-				InFlight: number.Draw(t, "flight"), Remaining: number.Draw(t, "remaining"), Blocked: number.Draw(t, "blocked"),
+				InFlight: number.Draw(t, "flight"), Remaining: number.Draw(t, "remaining"), Blocked: number.Draw(t, "blocked"), Held: number.Draw(t, "held"),
 				Reason: rapid.SampledFrom(stepReasons).Draw(t, "reason"),
 			}
 			if rapid.Bool().Draw(t, "details") {
@@ -39,6 +39,9 @@ func receipts() *rapid.Generator[*Receipt] {
 				s.OldestRemaining, s.Constraints = &oldest, rapid.SliceOfN(name, 1, 4).Draw(t, "constraints")
 			}
 			r.Steps = append(r.Steps, s)
+		}
+		if rapid.Bool().Draw(t, "account") {
+			r.Account = &AccountSum{Lines: number.Draw(t, "lines"), Digest: rapid.StringMatching(`[0-9a-f]{64}`).Draw(t, "sum")}
 		}
 		if rapid.Bool().Draw(t, "probe") {
 			r.Probe = &Probe{Omitted: rapid.IntRange(0, 9).Draw(t, "omitted")}

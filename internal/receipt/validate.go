@@ -48,6 +48,9 @@ func normalise(r *Receipt) Receipt {
 		}
 		c.Probe = &p
 	}
+	if r.Account != nil {
+		c.Account = &AccountSum{Lines: r.Account.Lines, Digest: printable(r.Account.Digest, maxName)}
+	}
 	return c
 }
 
@@ -82,7 +85,8 @@ func printable(s string, limit int) string {
 // form of one.
 func (r *Receipt) validate() error {
 	ok := r.Version >= 1 && r.Version <= Version && word(string(r.Phase)) && wordOrNone(string(r.Reason)) &&
-		inYear(r.StartTime) && inYear(r.Time) && validSteps(r.Steps) && (r.Probe == nil || r.Probe.valid())
+		inYear(r.StartTime) && inYear(r.Time) && validSteps(r.Steps) && (r.Probe == nil || r.Probe.valid()) &&
+		(r.Account == nil || r.Account.Lines >= 0)
 	if !ok {
 		return errInvalid
 	}
@@ -115,7 +119,7 @@ func (p *Probe) valid() bool {
 func (s *Step) counts() []int64 {
 	return []int64{
 		s.Records, s.Matched, s.Retained, s.Undated, s.Invalid, s.Deleted, s.Anonymized, int64(s.Partitions),
-		s.InFlight, s.Remaining, s.Blocked,
+		s.InFlight, s.Remaining, s.Blocked, s.Held,
 	}
 }
 

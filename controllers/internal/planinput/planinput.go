@@ -4,6 +4,8 @@
 package planinput
 
 import (
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
@@ -35,16 +37,22 @@ func Policy(p *retentionv1.RetentionPolicy) plan.Policy {
 			RetainAtLeast: string(r.RetainAtLeast),
 			StartingFrom:  r.StartingFrom,
 			Action:        plan.Action(r.GetAction()),
+			Transforms:    transforms(r.Anonymize),
 			LegalBasis:    string(r.LegalBasis),
 		}
-		for _, a := range r.Anonymize {
-			t := plan.Transform{Field: string(a.Field), With: plan.Method(a.With), Value: ptr.Deref(a.Value, ""), Unit: string(a.Unit)}
-			if a.KeyRef != nil {
-				t.Key = a.KeyRef.Name + "/" + a.KeyRef.Key
-			}
-			rule.Transforms = append(rule.Transforms, t)
-		}
 		out.Rules = append(out.Rules, rule)
+	}
+	return out
+}
+
+func transforms(list []retentionv1.Anonymization) []plan.Transform {
+	var out []plan.Transform
+	for _, a := range list {
+		t := plan.Transform{Field: string(a.Field), With: plan.Method(a.With), Value: ptr.Deref(a.Value, ""), Unit: string(a.Unit)}
+		if a.KeyRef != nil {
+			t.Key = a.KeyRef.Name + "/" + a.KeyRef.Key
+		}
+		out = append(out, t)
 	}
 	return out
 }
@@ -52,10 +60,12 @@ func Policy(p *retentionv1.RetentionPolicy) plan.Policy {
 // Datastore returns what the planner knows of a Datastore.
 func Datastore(d *retentionv1.Datastore) plan.Datastore {
 	out := plan.Datastore{
-		Ref:      plan.Ref{Namespace: d.Namespace, Name: d.Name, UID: string(d.UID), Generation: d.Generation},
-		Engine:   d.Spec.GetEngine(),
-		Identity: d.Status.Identity,
-		TimeZone: d.Spec.GetTimeZone(),
+		Ref:       plan.Ref{Namespace: d.Namespace, Name: d.Name, UID: string(d.UID), Generation: d.Generation},
+		Engine:    d.Spec.GetEngine(),
+		Identity:  d.Status.Identity,
+		TimeZone:  d.Spec.GetTimeZone(),
+		OnErasure: map[string]plan.OnErasure{},
+		Unmapped:  unmapped(d),
 	}
 	for i := range d.Spec.Datasets {
 		s := &d.Spec.Datasets[i]
@@ -67,20 +77,53 @@ func Datastore(d *retentionv1.Datastore) plan.Datastore {
 			TimestampFormat: plan.TimestampFormat(s.TimestampFormat),
 		}
 		for _, id := range s.Identifiers {
-			dataset.Identifiers = append(dataset.Identifiers, plan.Identifier{Type: id.Type, Field: string(id.Field)})
+			dataset.Identifiers = append(dataset.Identifiers, identifier(id))
 		}
 		for _, r := range s.References {
 			dataset.References = append(dataset.References, plan.Reference{Field: string(r.Field), Dataset: string(r.Dataset), Key: string(r.Key)})
+		}
+		if e := s.OnErasure; e != nil {
+			out.OnErasure[dataset.Name] = plan.OnErasure{Action: plan.ErasureAction(e.Action), LegalBasis: string(e.LegalBasis),
+				Transforms: transforms(e.Anonymize)}
 		}
 		out.Datasets = append(out.Datasets, dataset)
 	}
 	return out
 }
 
+// unmapped says whether the latest probe saw foreign keys that the data map does not know, or could not look.
+func unmapped(d *retentionv1.Datastore) bool {
+	c := meta.FindStatusCondition(d.Status.Conditions, retentionv1.ConditionReferencesMapped)
+	return c != nil && c.Status != metav1.ConditionTrue
+}
+
+func identifier(id retentionv1.Identifier) plan.Identifier {
+	out := plan.Identifier{Type: id.Type, Field: string(id.Field), Ends: id.Leads == retentionv1.LeadsNever}
+	if id.Match != retentionv1.MatchExact {
+		out.Match = plan.Match(id.Match)
+	}
+	return out
+}
+
+// Hold returns what the planner knows of a LegalHold.
+func Hold(h *retentionv1.LegalHold) plan.HoldInput {
+	out := plan.HoldInput{
+		Name:        h.Name,
+		UID:         string(h.UID),
+		Datasets:    texts(h.Spec.Datasets),
+		DataClasses: texts(h.Spec.DataClasses),
+		Subject:     h.Spec.Subject != nil,
+	}
+	if c := h.Spec.Condition; c != nil {
+		out.Condition = &plan.Condition{Field: string(c.Field), Operator: plan.Operator(c.Operator), Values: texts(c.Values)}
+	}
+	return out
+}
+
 func texts[T ~string](list []T) []string {
-	out := make([]string, len(list))
-	for i, v := range list {
-		out[i] = string(v)
+	var out []string
+	for _, v := range list {
+		out = append(out, string(v))
 	}
 	return out
 }

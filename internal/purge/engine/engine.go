@@ -68,6 +68,8 @@ type Step interface {
 // Counts are numbers of records before the first change. See receipt.Step.
 type Counts struct {
 	Records, Matched, Retained, Undated, Invalid int64
+	// Held are those whose time is over, and which a hold keeps. They are not in Matched.
+	Held int64
 	// Oldest is the earliest starting point among Matched.
 	Oldest *time.Time
 }

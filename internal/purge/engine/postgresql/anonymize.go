@@ -33,7 +33,20 @@ type anonymizeStep struct {
 }
 
 func (s *session) prepareAnonymize(ctx context.Context, step plan.Step, t *table, due predicate) (engine.Step, error) {
-	st := &anonymizeStep{s: s, step: step, table: t, due: due}
+	st, err := s.newAnonymize(ctx, step, t)
+	if err != nil {
+		return nil, err
+	}
+	st.due = due
+	return st, s.scan(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		sql, a := countSQL(t, due, st.transforms)
+		return explain(ctx, tx, sql, a) // what cannot be compared fails before anything is changed
+	})
+}
+
+// newAnonymize resolves the transforms of a step.
+func (s *session) newAnonymize(ctx context.Context, step plan.Step, t *table) (*anonymizeStep, error) {
+	st := &anonymizeStep{s: s, step: step, table: t}
 	facts, err := s.columnFacts(ctx, t, step.Transforms)
 	if err != nil {
 		return nil, err
@@ -61,11 +74,7 @@ func (s *session) prepareAnonymize(ctx context.Context, step plan.Step, t *table
 	st.direct = !slices.ContainsFunc(step.Transforms, func(tr plan.Transform) bool {
 		return !facts[tr.Field].direct || facts[tr.Field].partitionKey
 	})
-	return st, s.scan(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		sql, a := st.countSQL()
-		_, err := tx.Exec(ctx, "EXPLAIN "+sql, a...) // what cannot be compared fails before anything is changed
-		return err
-	})
+	return st, nil
 }
 
 // columnFact is what matters of a column that is rewritten.
@@ -123,8 +132,8 @@ func (s *session) columnFacts(ctx context.Context, t *table, transforms []plan.T
 	return facts, err
 }
 
-// changes renders the condition that one of transforms would change the record of alias t.
-func changes(transforms []transform, a *arguments) string {
+// changesOf renders the condition that one of transforms would change the record of alias t.
+func changesOf(transforms []transform, a *arguments) string {
 	var one []string
 	for _, tr := range transforms {
 		one = append(one, tr.changes(quoted("t", tr.column.name), a))
@@ -137,30 +146,9 @@ func (st *anonymizeStep) possible() []transform {
 	return slices.DeleteFunc(slices.Clone(st.transforms), func(tr transform) bool { return tr.impossible })
 }
 
-// countSQL is countSQL of a record's fields: a due record that no transform would change is not Matched.
-func (st *anonymizeStep) countSQL() (string, arguments) {
-	var a arguments
-	j := st.due.join(st.table, &a)
-	return `
-		SELECT count(*), count(*) FILTER (WHERE expired AND free AND changes), count(*) FILTER (WHERE expired AND free IS NOT TRUE),
-		       count(*) FILTER (WHERE start IS NULL AND dangling IS NOT TRUE),
-		       count(*) FILTER (WHERE dangling OR start IS NOT NULL AND plausible IS NOT TRUE),
-		       ` + st.due.rule.readable("min(start) FILTER (WHERE expired AND free AND changes)") + `
-		FROM (SELECT ` + j.start + ` AS start, ` + j.expired + ` AS expired, ` + j.free + ` AS free, ` + j.dangling + ` AS dangling, ` +
-		st.due.rule.plausible(j.start, &a) + ` AS plausible, ` + changes(st.transforms, &a) + ` AS changes FROM ` + j.from + `) AS records`, a
-}
-
-// Count counts in one scan. Every record is in at most one of Matched, Retained, Undated and Invalid.
+// Count counts in one scan. Every record is in at most one of Matched, Retained, Held, Undated and Invalid.
 func (st *anonymizeStep) Count(ctx context.Context) (engine.Counts, error) {
-	var counts engine.Counts
-	err := st.s.scan(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		sql, a := st.countSQL()
-		var oldest any
-		counts = engine.Counts{}
-		err := tx.QueryRow(ctx, sql, a...).Scan(&counts.Records, &counts.Matched, &counts.Retained, &counts.Undated, &counts.Invalid, &oldest)
-		counts.Oldest = st.due.rule.instant(oldest)
-		return err
-	})
+	counts, err := st.s.count(ctx, st.table, st.due, st.transforms)
 	st.counts = counts
 	return counts, err
 }

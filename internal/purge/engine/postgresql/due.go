@@ -18,6 +18,8 @@ import (
 type predicate struct {
 	rule        moment
 	obligations []moment
+	// held says which records a hold keeps.
+	held holding
 }
 
 // moment is a starting point in the database, and until when it has to lie for its period to be over.
@@ -64,7 +66,8 @@ func (s *session) resolveDue(ctx context.Context, step plan.Step, t *table) (pre
 		}
 		p.obligations = append(p.obligations, m)
 	}
-	return p, nil
+	p.held, err = s.heldIn(ctx, t)
+	return p, err
 }
 
 func (s *session) resolveMoment(ctx context.Context, t *table, start plan.Start, cutoff time.Time) (moment, error) {
@@ -168,7 +171,16 @@ func (m moment) plausible(x string, a *arguments) string {
 
 // due renders the condition that the record of alias is due. It is never NULL in a way that matters: it stands in a WHERE.
 func (p predicate) due(alias string, a *arguments) string {
-	conditions := []string{p.rule.overFor(alias, "r", a)}
+	due := p.rule.overFor(alias, "r", a) + " AND " + p.free(alias, a)
+	if p.held != nil {
+		due += " AND (" + p.held.of(alias, a) + ") IS NOT TRUE"
+	}
+	return due
+}
+
+// free renders the condition that no obligation keeps the record of alias.
+func (p predicate) free(alias string, a *arguments) string {
+	conditions := []string{"true"}
 	for i, o := range p.obligations {
 		conditions = append(conditions, o.overFor(alias, fmt.Sprintf("o%d_", i+1), a))
 	}
@@ -205,12 +217,14 @@ type joined struct {
 	expired, free string
 	// dangling says that a reference on the way to the starting point leads nowhere.
 	dangling string
+	// held says that a hold keeps the record.
+	held string
 }
 
 func (p predicate) join(t *table, a *arguments) joined {
 	from, start, dangling := p.rule.join("t", "r")
 	j := joined{from: t.name + " AS t" + from, start: start, dangling: dangling, expired: p.rule.over(start, a),
-		free: "true"}
+		free: "true", held: "(" + p.held.of("t", a) + ") IS TRUE"}
 	for i, o := range p.obligations {
 		from, start, _ := o.join("t", fmt.Sprintf("o%d_", i+1))
 		j.from += from

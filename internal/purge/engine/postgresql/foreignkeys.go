@@ -45,6 +45,8 @@ type foreignKey struct {
 	self bool
 	// only are the leaves that the key refers to if those are not all leaves of the table.
 	only []uint32
+	// spared are records of the table itself that do not count as children.
+	spared *places
 	// going say which children a simulation takes for gone, since an earlier step would have deleted them.
 	going []predicate
 }
@@ -136,6 +138,11 @@ func (t *table) blocking(protected map[uint32]bool) []foreignKey {
 // references renders the condition that a child record refers to the record of alias t. A record that refers to itself
 // does not count.
 func (k foreignKey) references(t string, a *arguments) string {
+	return fmt.Sprintf("EXISTS (SELECT 1 FROM %s AS child WHERE %s)", k.childName, strings.Join(k.conditions(t, a), " AND "))
+}
+
+// conditions render that a record of alias child refers to the record of alias t.
+func (k foreignKey) conditions(t string, a *arguments) []string {
 	var on []string
 	if k.only != nil {
 		var oids []string
@@ -153,7 +160,10 @@ func (k foreignKey) references(t string, a *arguments) string {
 	for _, due := range k.going {
 		on = append(on, "("+due.due("child", a)+") IS NOT TRUE")
 	}
-	return fmt.Sprintf("EXISTS (SELECT 1 FROM %s AS child WHERE %s)", k.childName, strings.Join(on, " AND "))
+	if k.spared != nil {
+		on = append(on, fmt.Sprintf("NOT (child.tableoid = %s AND child.ctid = ANY (%s::tid[]))", a.add(k.spared.leaf.oid, "oid"), a.add(k.spared.tids(), "text[]")))
+	}
+	return on
 }
 
 // unreadable returns an *Error with PermissionDenied if a child cannot be looked at: then nobody can tell what blocks.
@@ -169,8 +179,9 @@ func unreadable(keys []foreignKey) error {
 // protectedTables are the OIDs of the tables whose records no foreign key action may change or delete.
 func (s *session) protectedTables(ctx context.Context) (map[uint32]bool, error) {
 	var paths []string
-	for _, d := range s.in.Plan.Datasets {
-		if d.Protected {
+	keeping := keeping(s.in.Plan)
+	for i, d := range s.in.Plan.Datasets {
+		if d.Protected || d.Held || keeping[i] {
 			paths = append(paths, d.Path)
 		}
 	}
@@ -179,23 +190,35 @@ func (s *session) protectedTables(ctx context.Context) (map[uint32]bool, error) 
 			paths = append(paths, step.Path)
 		}
 	}
-	var protected map[uint32]bool
-	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		protected = map[uint32]bool{}
-		for _, path := range paths {
-			oid, _, err := find(ctx, conn, path)
-			if err != nil {
-				return err
-			}
-			var tree []uint32 // with what inherits from it; of 0, for a table that is gone, nothing does
-			if err := conn.QueryRow(ctx, treeOf+` SELECT ARRAY(SELECT oid FROM tree)`, oid).Scan(&tree); err != nil {
-				return err
-			}
-			for _, oid := range tree {
-				protected[oid] = true
+	if e := s.in.Plan.Erasure; e != nil {
+		for _, step := range e.Steps {
+			if step.Protected || !step.Acts() || len(step.Obligations) > 0 {
+				paths = append(paths, step.Path)
 			}
 		}
-		return nil
+	}
+	protected := map[uint32]bool{}
+	for _, path := range paths {
+		tree, err := s.tree(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		for _, oid := range tree {
+			protected[oid] = true
+		}
+	}
+	return protected, nil
+}
+
+// tree are the OIDs of the table at a path and of all that is a part of it or inherits from it; none if there is no table.
+func (s *session) tree(ctx context.Context, path string) ([]uint32, error) {
+	var tree []uint32
+	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		oid, _, err := find(ctx, conn, path)
+		if err != nil || oid == 0 {
+			return err
+		}
+		return conn.QueryRow(ctx, treeOf+` SELECT ARRAY(SELECT oid FROM tree)`, oid).Scan(&tree)
 	})
-	return protected, err
+	return tree, err
 }

@@ -19,6 +19,9 @@ func TestMain(m *testing.M) { postgres.Run(m) }
 func open(tb testing.TB, dsn string, p plan.Plan) *session {
 	tb.Helper()
 	p.Version, p.Kind, p.Engine = plan.Version, plan.Retention, "postgresql"
+	if p.Erasure != nil {
+		p.Kind = plan.ErasureKind
+	}
 	if p.Mode == "" {
 		p.Mode = plan.Enforce
 	}

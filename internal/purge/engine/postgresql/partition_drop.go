@@ -51,7 +51,7 @@ func (s *session) dropPartitions(ctx context.Context, st *deleteStep, progress e
 
 // dropIfDue drops a partition that is still a part of its table, if all that it holds is due.
 func (s *session) dropIfDue(ctx context.Context, st *deleteStep, p partition, progress engine.Progress) (state, error) {
-	counts, err := s.count(ctx, st.table.only(p), st.due)
+	counts, err := s.count(ctx, st.table.only(p), st.due, nil)
 	if err != nil || counts.Records == 0 || counts.Records != counts.Matched {
 		return attached, grave(err) // an empty one holds no personal data, and somebody may be about to use it
 	}
@@ -186,10 +186,9 @@ func (s *session) lockAndCount(ctx context.Context, tx pgx.Tx, st *deleteStep, p
 	if !same {
 		return 0, engine.Fail(receipt.TableNotFound, p.name)
 	}
-	sql, a := countSQL(st.table.only(p), st.due)
-	var counts engine.Counts
-	var oldest any
-	if err := tx.QueryRow(ctx, sql, a...).Scan(&counts.Records, &counts.Matched, &counts.Retained, &counts.Undated, &counts.Invalid, &oldest); err != nil {
+	sql, a := countSQL(st.table.only(p), st.due, nil)
+	counts, err := st.due.counts(tx.QueryRow(ctx, sql, a...))
+	if err != nil {
 		return 0, err
 	}
 	if counts.Records != counts.Matched {
@@ -256,7 +255,7 @@ func (st *deleteStep) forBegun(ctx context.Context, do func(*table) error) error
 // plus adds up the counts of two parts of a table.
 func plus(a, b engine.Counts) engine.Counts {
 	return engine.Counts{
-		Records: a.Records + b.Records, Matched: a.Matched + b.Matched, Retained: a.Retained + b.Retained,
+		Records: a.Records + b.Records, Matched: a.Matched + b.Matched, Retained: a.Retained + b.Retained, Held: a.Held + b.Held,
 		Undated: a.Undated + b.Undated, Invalid: a.Invalid + b.Invalid, Oldest: older(a.Oldest, b.Oldest),
 	}
 }

@@ -32,17 +32,16 @@ type rewriting struct {
 	skipped    int
 	stuck      int
 	trouble    error
+	// tell is told which records a batch changes; nil if nobody asks.
+	tell func([]record) error
+	// changed are the records that the batch in hand has changed.
+	changed []record
 }
 
 // Purge makes one pass over all leaves, range by range of their blocks. A new version of a record, which may lie in a
 // range to come, needs no change and is passed over.
 func (st *anonymizeStep) Purge(ctx context.Context, progress engine.Progress) error {
-	st.violated, st.objected, st.misunderstood = nil, false, false
-	for _, tr := range st.transforms {
-		if tr.impossible {
-			st.violate(tr.column.name)
-		}
-	}
+	st.begin()
 	if len(st.table.updateRules) > 0 { // a rewrite rule makes our statement mean something else
 		return engine.Fail(receipt.TriggerBlocks, st.table.updateRules[0])
 	}
@@ -61,6 +60,16 @@ func (st *anonymizeStep) Purge(ctx context.Context, progress engine.Progress) er
 		}
 	}
 	return w.trouble
+}
+
+// begin forgets what the last pass met.
+func (st *anonymizeStep) begin() {
+	st.violated, st.objected, st.misunderstood = nil, false, false
+	for _, tr := range st.transforms {
+		if tr.impossible {
+			st.violate(tr.column.name)
+		}
+	}
 }
 
 // violate notes the name of what kept a record.
@@ -83,7 +92,7 @@ func (w *rewriting) area(ctx context.Context, in area) error {
 			return engine.ErrStopped
 		}
 		to := min(from+window.width, end*slots)
-		n, excess, err := w.batch(ctx, blockRange{in.target, place(from).tid(slots), place(to).tid(slots)}, careful)
+		n, excess, err := w.batch(ctx, w.blocks(in.target, place(from).tid(slots), place(to).tid(slots)), careful)
 		reason := engine.ReasonOf(err)
 		switch {
 		case w.stuck >= maxStuck:
@@ -113,27 +122,37 @@ func (w *rewriting) area(ctx context.Context, in area) error {
 	return nil
 }
 
-// blockRange is a part of an area: places from (inclusive) to (exclusive), as ctids.
-type blockRange struct{ target, from, to string }
-
-func (r blockRange) where(a *arguments) string {
-	return "t.ctid >= " + a.add(r.from, "tid") + " AND t.ctid < " + a.add(r.to, "tid")
+// part is some records of target: within renders where they lie, due which of those there are meant, and whose, if it is set,
+// the persons that such a record belongs to.
+type part struct {
+	target             string
+	within, due, whose func(*arguments) string
 }
 
-// batch rewrites the due records of a range in one transaction, unless they are more than the limit: then excess is how
+// where renders the condition that a record of alias t belongs to the part.
+func (r part) where(a *arguments) string { return r.within(a) + " AND " + r.due(a) }
+
+// blocks are the due records of an area from a place (inclusive) to another (exclusive), as ctids.
+func (w *rewriting) blocks(target, from, to string) part {
+	return part{target: target, due: func(a *arguments) string { return w.due.due("t", a) }, within: func(a *arguments) string {
+		return "t.ctid >= " + a.add(from, "tid") + " AND t.ctid < " + a.add(to, "tid")
+	}}
+}
+
+// batch rewrites the records of a part in one transaction, unless they are more than the limit: then excess is how
 // many there are, or more than the limit at least. If it is careful, a constraint keeps single records and no others.
-func (w *rewriting) batch(ctx context.Context, r blockRange, careful bool) (n, excess int64, err error) {
+func (w *rewriting) batch(ctx context.Context, r part, careful bool) (n, excess int64, err error) {
 	n, err = w.s.batch(ctx, w.progress, func(ctx context.Context, tx pgx.Tx) (n int64, err error) {
 		// A constraint that is checked at the commit would fail there, and nobody could tell for which record.
 		if _, err := tx.Exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
 			return 0, err
 		}
-		excess = 0
+		excess, w.changed = 0, nil
 		limit := w.limit
 		if careful {
 			limit = min(limit, maxCareful)
 		}
-		if careful || slices.ContainsFunc(w.transforms, func(tr transform) bool { return tr.compute != nil }) {
+		if careful || w.tell != nil || slices.ContainsFunc(w.transforms, func(tr transform) bool { return tr.compute != nil }) {
 			n, err = w.listed(ctx, tx, r, limit, careful)
 		} else {
 			n, err = w.atOnce(ctx, tx, r)
@@ -142,24 +161,25 @@ func (w *rewriting) batch(ctx context.Context, r blockRange, careful bool) (n, e
 			excess = n
 			return 0, nil // which rolls back
 		}
+		if err == nil && w.tell != nil {
+			err = w.tell(w.changed)
+		}
 		return n, told(err)
 	})
 	return n, excess, err
 }
 
-// witness counts the records of a range that are to be rewritten still, but for so many that cannot be.
-func (w *rewriting) witness(r blockRange, but int64) func(context.Context) (int64, error) {
+// witness counts the records of a part that are to be rewritten still, but for so many that cannot be.
+func (w *rewriting) witness(r part, but int64) func(context.Context) (int64, error) {
 	var a arguments
-	sql := "SELECT count(*) - " + a.add(but, "bigint") + " FROM " + r.target + " AS t WHERE " + r.where(&a) + " AND " + w.due.due("t", &a) +
-		" AND " + changes(w.transforms, &a)
+	sql := "SELECT count(*) - " + a.add(but, "bigint") + " FROM " + r.target + " AS t WHERE " + r.where(&a) + " AND " + changesOf(w.transforms, &a)
 	return w.s.counting(sql, a)
 }
 
-// atOnce rewrites the due records of a range by one statement.
-func (w *rewriting) atOnce(ctx context.Context, tx pgx.Tx, r blockRange) (int64, error) {
+// atOnce rewrites the records of a part by one statement.
+func (w *rewriting) atOnce(ctx context.Context, tx pgx.Tx, r part) (int64, error) {
 	var a arguments
-	sql := "UPDATE " + r.target + " AS t SET " + assignments(w.transforms, &a) + " WHERE " + r.where(&a) + " AND " + w.due.due("t", &a) +
-		" AND " + changes(w.transforms, &a)
+	sql := "UPDATE " + r.target + " AS t SET " + assignments(w.transforms, &a) + " WHERE " + r.where(&a) + " AND " + changesOf(w.transforms, &a)
 	w.s.witness = w.witness(r, 0)
 	tag, err := tx.Exec(ctx, sql, a...)
 	return tag.RowsAffected(), err

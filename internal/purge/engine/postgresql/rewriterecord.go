@@ -21,11 +21,13 @@ type record struct {
 	values   []*string
 	// byServer says that the server has something to change as well.
 	byServer bool
+	// persons are those to whom it belongs, if somebody asks.
+	persons []int32
 }
 
 // listed rewrites the due records of a range one by one as far as their values go, but by one statement. It returns a number
 // above limit, and changes nothing, if there are more.
-func (w *rewriting) listed(ctx context.Context, tx pgx.Tx, r blockRange, limit int64, careful bool) (int64, error) {
+func (w *rewriting) listed(ctx context.Context, tx pgx.Tx, r part, limit int64, careful bool) (int64, error) {
 	records, err := w.lock(ctx, tx, r, limit)
 	if err != nil || len(records) == 0 {
 		return 0, err
@@ -53,7 +55,7 @@ func (w *rewriting) listed(ctx context.Context, tx pgx.Tx, r blockRange, limit i
 }
 
 // lock locks and reads the due records of a range, one more than limit at most.
-func (w *rewriting) lock(ctx context.Context, tx pgx.Tx, r blockRange, limit int64) ([]record, error) {
+func (w *rewriting) lock(ctx context.Context, tx pgx.Tx, r part, limit int64) ([]record, error) {
 	var a arguments
 	var fields strings.Builder
 	byServer := "false"
@@ -66,15 +68,19 @@ func (w *rewriting) lock(ctx context.Context, tx pgx.Tx, r blockRange, limit int
 		}
 		fields.WriteString(", CASE WHEN " + tr.changes(x, &a) + " THEN " + x + "::text END")
 	}
-	sql := "SELECT t.tableoid, t.ctid::text, " + byServer + ", ARRAY[" + strings.TrimPrefix(fields.String(), ", ") + "]::text[] FROM " + r.target +
-		" AS t WHERE " + r.where(&a) + " AND " + w.due.due("t", &a) + " AND " + changes(w.transforms, &a) +
+	whose := "NULL::int[]"
+	if r.whose != nil {
+		whose = r.whose(&a)
+	}
+	sql := "SELECT t.tableoid, t.ctid::text, " + byServer + ", ARRAY[" + strings.TrimPrefix(fields.String(), ", ") + "]::text[], " + whose + " FROM " + r.target +
+		" AS t WHERE " + r.where(&a) + " AND " + changesOf(w.transforms, &a) +
 		" LIMIT " + a.add(limit+1, "bigint") + " FOR UPDATE OF t"
 	rows, err := tx.Query(ctx, sql, a...)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (rec record, err error) {
-		return rec, row.Scan(&rec.relation, &rec.tid, &rec.byServer, &rec.values)
+		return rec, row.Scan(&rec.relation, &rec.tid, &rec.byServer, &rec.values, &rec.persons)
 	})
 }
 
@@ -95,7 +101,7 @@ func (w *rewriting) compute(values []*string) bool {
 }
 
 // update rewrites records by one statement.
-func (w *rewriting) update(ctx context.Context, tx pgx.Tx, r blockRange, records []record, transforms []transform) (int64, error) {
+func (w *rewriting) update(ctx context.Context, tx pgx.Tx, r part, records []record, transforms []transform) (int64, error) {
 	var a arguments
 	relations, tids := make([]uint32, len(records)), make([]string, len(records))
 	for i, rec := range records {
@@ -113,10 +119,19 @@ func (w *rewriting) update(ctx context.Context, tx pgx.Tx, r blockRange, records
 		arrays += ", " + a.add(values, "text[]")
 		names += fmt.Sprintf(", v%d", i)
 	}
-	sql := "UPDATE " + r.target + " AS t SET " + assignments(transforms, &a) + " FROM unnest(" + arrays + ") AS u(" + names + ")" +
-		" WHERE t.tableoid = u.relation AND t.ctid = u.tid::tid AND " + r.where(&a)
-	tag, err := tx.Exec(ctx, sql, a...)
-	return tag.RowsAffected(), err
+	sql := "UPDATE " + r.target + " AS t SET " + assignments(transforms, &a) + " FROM unnest(" + arrays + ") WITH ORDINALITY AS u(" + names + ", n)" +
+		" WHERE t.tableoid = u.relation AND t.ctid = u.tid::tid AND " + r.within(&a) + " RETURNING u.n"
+	rows, err := tx.Query(ctx, sql, a...)
+	if err != nil {
+		return 0, err
+	}
+	before := len(w.changed)
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&n}, func() error {
+		w.changed = append(w.changed, records[n-1])
+		return nil
+	})
+	return int64(len(w.changed) - before), err
 }
 
 // place is a transform's place among all.
@@ -131,7 +146,7 @@ func (w *rewriting) place(tr transform) int {
 
 // apply rewrites records, and leaves those as they are to which a constraint or a trigger objects: it halves the records
 // until it has found them. Of such a record, the fields that nobody objects to are rewritten.
-func (w *rewriting) apply(ctx context.Context, tx pgx.Tx, r blockRange, records []record) (int64, error) {
+func (w *rewriting) apply(ctx context.Context, tx pgx.Tx, r part, records []record) (int64, error) {
 	if w.stuck >= maxStuck {
 		return 0, nil
 	}
@@ -176,7 +191,7 @@ func (w *rewriting) apply(ctx context.Context, tx pgx.Tx, r blockRange, records 
 }
 
 // wanted says whether the transform at place i would change a record.
-func (w *rewriting) wanted(ctx context.Context, tx pgx.Tx, r blockRange, rec record, i int) bool {
+func (w *rewriting) wanted(ctx context.Context, tx pgx.Tx, r part, rec record, i int) bool {
 	tr := w.transforms[i]
 	if tr.compute != nil {
 		return rec.values[i] != nil
@@ -189,13 +204,15 @@ func (w *rewriting) wanted(ctx context.Context, tx pgx.Tx, r blockRange, rec rec
 }
 
 // tentative is update in a savepoint, which is taken back on an error, or if it is not to be kept.
-func (w *rewriting) tentative(ctx context.Context, tx pgx.Tx, r blockRange, records []record, transforms []transform, keep bool) (int64, error) {
+func (w *rewriting) tentative(ctx context.Context, tx pgx.Tx, r part, records []record, transforms []transform, keep bool) (int64, error) {
 	savepoint, err := tx.Begin(ctx)
 	if err != nil {
 		return 0, err
 	}
+	before := len(w.changed)
 	n, err := w.update(ctx, savepoint, r, records, transforms)
 	if err != nil || !keep {
+		w.changed = w.changed[:before]
 		return n, errors.Join(err, savepoint.Rollback(ctx))
 	}
 	return n, savepoint.Commit(ctx)

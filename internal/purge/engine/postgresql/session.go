@@ -37,6 +37,9 @@ type session struct {
 	locked  bool
 	// witness counts what a batch has changed and finds unchanged, should its commit be in doubt. Each batch sets its own.
 	witness func(context.Context) (int64, error)
+	// holds are the Plan's, once they are resolved; erasure is what Find found.
+	holds   *holds
+	erasure *erasure
 }
 
 // batch runs do in a transaction and commits it. It tells progress before and after the commit. What is known to be

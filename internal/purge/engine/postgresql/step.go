@@ -46,7 +46,7 @@ func (s *session) Prepare(ctx context.Context, index int) (engine.Step, error) {
 // plannable lets the server plan the count: rights are missing, and types cannot be compared, before anything is changed.
 func (s *session) plannable(ctx context.Context, step plan.Step, t *table, due predicate) error {
 	return s.scan(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		sql, a := countSQL(t, due)
+		sql, a := countSQL(t, due, nil)
 		err := explain(ctx, tx, sql, a)
 		var server *pgconn.PgError
 		if errors.As(err, &server) && server.Code == "42883" { // undefined_function: a reference of one type, a key of another
@@ -105,12 +105,12 @@ func (st *deleteStep) refresh(ctx context.Context) error {
 	return nil
 }
 
-// Count counts in one scan. Every record is in at most one of Matched, Retained, Undated and Invalid.
+// Count counts in one scan. Every record is in at most one of Matched, Retained, Held, Undated and Invalid.
 func (st *deleteStep) Count(ctx context.Context) (engine.Counts, error) {
-	counts, err := st.s.count(ctx, st.table, st.due)
+	counts, err := st.s.count(ctx, st.table, st.due, nil)
 	if err == nil {
 		err = st.forBegun(ctx, func(t *table) error {
-			more, err := st.s.count(ctx, t, st.due)
+			more, err := st.s.count(ctx, t, st.due, nil)
 			counts = plus(counts, more)
 			return err
 		})
@@ -119,28 +119,40 @@ func (st *deleteStep) Count(ctx context.Context) (engine.Counts, error) {
 	return counts, err
 }
 
-func (s *session) count(ctx context.Context, t *table, due predicate) (engine.Counts, error) {
+func (s *session) count(ctx context.Context, t *table, due predicate, transforms []transform) (engine.Counts, error) {
 	var counts engine.Counts
-	err := s.scan(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		sql, a := countSQL(t, due)
-		var oldest any
-		counts = engine.Counts{}
-		err := tx.QueryRow(ctx, sql, a...).Scan(&counts.Records, &counts.Matched, &counts.Retained, &counts.Undated, &counts.Invalid, &oldest)
-		counts.Oldest = due.rule.instant(oldest)
+	err := s.scan(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+		sql, a := countSQL(t, due, transforms)
+		counts, err = due.counts(tx.QueryRow(ctx, sql, a...))
 		return err
 	})
 	return counts, err
 }
 
-// countSQL counts all, due, retained, undated and invalid records, and finds the oldest of those that are due.
-func countSQL(t *table, due predicate) (string, arguments) {
+// countSQL counts all, due, retained, held, undated and invalid records, and finds the oldest of those that are due. A record
+// that no transform would change is not due.
+func countSQL(t *table, due predicate, transforms []transform) (string, arguments) {
 	var a arguments
 	j := due.join(t, &a)
+	changes := "true"
+	if transforms != nil {
+		changes = changesOf(transforms, &a)
+	}
 	return `
-		SELECT count(*), count(*) FILTER (WHERE expired AND free), count(*) FILTER (WHERE expired AND free IS NOT TRUE),
+		SELECT count(*), count(*) FILTER (WHERE expired AND free AND NOT held AND changes),
+		       count(*) FILTER (WHERE expired AND free IS NOT TRUE), count(*) FILTER (WHERE expired AND free AND held AND changes),
 		       count(*) FILTER (WHERE start IS NULL AND dangling IS NOT TRUE),
 		       count(*) FILTER (WHERE dangling OR start IS NOT NULL AND plausible IS NOT TRUE),
-		       ` + due.rule.readable("min(start) FILTER (WHERE expired AND free)") + `
-		FROM (SELECT ` + j.start + ` AS start, ` + j.expired + ` AS expired, ` + j.free + ` AS free, ` + j.dangling + ` AS dangling, ` +
-		due.rule.plausible(j.start, &a) + ` AS plausible FROM ` + j.from + `) AS records`, a
+		       ` + due.rule.readable("min(start) FILTER (WHERE expired AND free AND NOT held AND changes)") + `
+		FROM (SELECT ` + j.start + ` AS start, ` + j.expired + ` AS expired, ` + j.free + ` AS free, ` + j.held + ` AS held, ` + j.dangling + ` AS dangling, ` +
+		due.rule.plausible(j.start, &a) + ` AS plausible, ` + changes + ` AS changes FROM ` + j.from + `) AS records`, a
+}
+
+// counts reads what countSQL returns.
+func (p predicate) counts(row pgx.Row) (engine.Counts, error) {
+	var c engine.Counts
+	var oldest any
+	err := row.Scan(&c.Records, &c.Matched, &c.Retained, &c.Held, &c.Undated, &c.Invalid, &oldest)
+	c.Oldest = p.rule.instant(oldest)
+	return c, err
 }

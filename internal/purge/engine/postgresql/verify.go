@@ -49,7 +49,7 @@ func (s *session) leftover(ctx context.Context, t *table, due predicate, keys []
 	}
 	sql := "SELECT count(*), count(*) FILTER (WHERE " + anyBlocks + "), " + due.rule.readable("min(start)") +
 		", ARRAY[" + strings.Join(blocks, ", ") + "]::boolean[] FROM (" + inner + " FROM " + j.from +
-		" WHERE " + j.expired + " AND " + j.free + ") AS records"
+		" WHERE " + j.expired + " AND " + j.free + " AND NOT (" + j.held + ")) AS records"
 	var left engine.Leftover
 	err := s.scan(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		left = engine.Leftover{}

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package erasurerun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/erasure"
+	"dataretention.dev/retention-operator/controllers/internal/holds"
+	"dataretention.dev/retention-operator/controllers/internal/status"
+	"dataretention.dev/retention-operator/internal/plan"
+	"dataretention.dev/retention-operator/internal/purgejob"
+	"dataretention.dev/retention-operator/internal/receipt"
+	"dataretention.dev/retention-operator/internal/subject"
+)
+
+// ending is how a run ended.
+type ending struct {
+	run     *retentionv1.ActiveRun
+	plan    *plan.Plan
+	total   receipt.ErasureTotal
+	stopped bool
+	// whole says that the account of the last attempt is complete.
+	whole bool
+	now   time.Time
+}
+
+// collect adds up the receipts and accounts of a Job that has ended, once its last Pod has, and writes what became of each
+// request into its entry.
+func (r *Reconciler) collect(ctx context.Context, s *scope, job *batchv1.Job) error {
+	pods, err := r.keeper().Pods(ctx, job)
+	if err != nil {
+		return err
+	}
+	if !purgejob.Settled(job, pods) {
+		s.again(settleInterval)
+		return r.keep(ctx, s, job, pods)
+	}
+	p, err := r.planOf(ctx, s)
+	if errors.Is(err, errPlanLost) {
+		return r.loseAccount(ctx, s, nil)
+	}
+	if err != nil {
+		return err
+	}
+	attempts, err := erasure.Attempts(ctx, r.logs(s), r.Keys, job, pods, s.now)
+	if err != nil {
+		return err
+	}
+	end := ending{run: s.run(), plan: p, total: receipt.MergeErasure(p, attempts), stopped: holds.Stopped(job), now: s.now}
+	if n := len(attempts); n > 0 {
+		end.whole = attempts[n-1].Complete
+	}
+	for i := range p.Erasure.Requests {
+		if err := r.record(ctx, s, &end, i); err != nil {
+			return err
+		}
+	}
+	kind := corev1.EventTypeNormal
+	if !end.total.Finished {
+		kind = corev1.EventTypeWarning
+	}
+	if err := r.finish(ctx, s); err != nil {
+		return err
+	}
+	r.Events.Eventf(s.ds, nil, kind, "ErasureRunEnded", "Run", "Run %s (%s) for %d requests: %s", end.run.Name, end.run.Erasure.Mode,
+		len(p.Erasure.Requests), end.total.Reason)
+	return nil
+}
+
+// recordAttempts bounds how often a request's status is written again that somebody else has written meanwhile.
+const recordAttempts = 8
+
+// record writes what became of the request at place n of the plan into its entry, unless that is on record.
+func (r *Reconciler) record(ctx context.Context, s *scope, end *ending, n int) error {
+	of := end.plan.Erasure.Requests[n]
+	for attempt := 1; ; attempt++ {
+		request := &retentionv1.ErasureRequest{}
+		err := r.Live.Get(ctx, client.ObjectKey{Namespace: of.Namespace, Name: of.Name}, request)
+		if apierrors.IsNotFound(err) || err == nil && (string(request.UID) != of.UID || !claimed(request, s)) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading request %s: %w", of.Name, err)
+		}
+		base := request.DeepCopy()
+		if err := r.learn(ctx, s, request, end, n); err != nil {
+			return err
+		}
+		settleEntry(&request.Status, erasure.Entry(request, s.ds.Name), end, n)
+		if err = r.patchRequest(ctx, request, base); !apierrors.IsConflict(err) || attempt == recordAttempts {
+			return client.IgnoreNotFound(err)
+		}
+	}
+}
+
+// learn takes over the identifiers that the run was led to.
+func (r *Reconciler) learn(ctx context.Context, s *scope, request *retentionv1.ErasureRequest, end *ending, n int) error {
+	told := &end.total.Requests[n]
+	if told.Derived == "" {
+		return nil
+	}
+	found, err := subject.Parse([]byte(told.Derived))
+	if err != nil {
+		return fmt.Errorf("reading what a run was led to: %w", err)
+	}
+	known, err := r.known(ctx, request)
+	if err != nil {
+		return err
+	}
+	e := erasure.Entry(request, s.ds.Name)
+	have, err := erasure.Open(ctx, r.Keys, e.Derived)
+	if err != nil && !erasure.Lost(err) {
+		return err
+	}
+	// The run has searched with what was known when it claimed the request, and with what it was led to itself.
+	e.SearchedWith += int32(min(len(subject.Union(known, found))-len(known), subject.MaxIdentifiers))
+	if all := subject.Union(have, found); !slices.Equal(all, have) {
+		sealed, err := erasure.Seal(ctx, r.Keys, all)
+		switch {
+		case errors.Is(err, erasure.ErrTooLong):
+			told.Problem = receipt.TooManyIdentifiers
+		case err != nil:
+			return err
+		default:
+			e.Derived = sealed
+		}
+	}
+	request.Status.IdentifierTypes = union(request.Status.IdentifierTypes, subject.Types(found))
+	return nil
+}
+
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return all[:min(len(all), 64)]
+}
+
+// settleEntry writes what became of the request at place n into its entry, and says what comes next.
+func settleEntry(st *retentionv1.ErasureRequestStatus, e *retentionv1.ErasureDatastore, end *ending, n int) {
+	t, own := &end.total, &end.total.Requests[n]
+	st.IdentifierTypes = union(st.IdentifierTypes, own.Types)
+	if len(st.Commitments) == 0 {
+		st.Commitments = own.Commitments
+	}
+	e.Attempts += int32(t.Attempts) // bounded by the Job's backoffLimit, and by the runs of a request
+	if e.StartTime == nil && !t.Total.StartTime.IsZero() {
+		e.StartTime = ptr.To(metav1.NewTime(t.Total.StartTime))
+	}
+	if !t.Total.EndTime.IsZero() {
+		e.CompletionTime = ptr.To(metav1.NewTime(t.Total.EndTime))
+	}
+	if t.Total.Identity != "" {
+		e.Identity = end.plan.Identity // the process works on no other
+	}
+	erase := end.run.Erasure.Mode == retentionv1.ErasureRunErase
+	if erase {
+		e.Passes = t.Passes
+		accumulate(e, end.plan, own)
+	}
+	before, _ := steps(end.run.Erasure.Mode)
+	e.Reason, e.Message = "", ""
+	switch {
+	case own.Problem != "":
+		e.Step, e.Reason, e.Message = retentionv1.ErasureStepFound, string(own.Problem), problemMessage(own.Problem)
+	case t.Finished && erase:
+		e.Step, e.Failures = retentionv1.ErasureStepFinished, 0
+	case t.Finished && (own.Told || end.whole):
+		e.Step, e.Failures = retentionv1.ErasureStepFound, 0
+	default:
+		e.Step = before
+		if end.stopped {
+			return // it goes on at once
+		}
+		e.Reason, e.Message = string(t.Reason), status.Truncate(retryMessage(t), 512)
+		if t.Finished {
+			e.Reason = erasure.ReasonAccountLost
+		}
+		erasure.Fail(e, end.now)
+	}
+}
+
+func problemMessage(problem receipt.Reason) string {
+	switch problem {
+	case receipt.IdentifiersDisagree:
+		return "The identifiers lead to records of different persons"
+	case receipt.TooManyIdentifiers:
+		return "Records lead to more identifiers than can belong to one person"
+	}
+	return "There is no identifier of a type that the data map knows, or one that cannot be used"
+}
+
+func retryMessage(t *receipt.ErasureTotal) string {
+	switch {
+	case t.Message != "":
+		return t.Message
+	case t.Attempts == 0:
+		return "No purge Pod ever started; see the Job's events"
+	}
+	return "The run did not come to its end"
+}
+
+// maxDatasets is how many datasets an entry has room for.
+const maxDatasets = 64
+
+// accumulate adds what a run did for a request to what runs before it did.
+func accumulate(e *retentionv1.ErasureDatastore, p *plan.Plan, own *receipt.RequestTotal) {
+	old := e.Datasets
+	e.Datasets, e.Outcome, e.Holds = nil, "", nil
+	if len(own.Steps) == 0 {
+		e.Outcome = retentionv1.ErasureOutcome(own.Outcome)
+	}
+	for i := range own.Steps {
+		step := &p.Erasure.Steps[i]
+		d := dataset(step, &own.Steps[i])
+		if at := slices.IndexFunc(old, func(o retentionv1.ErasureDataset) bool { return o.Name == d.Name }); at >= 0 {
+			d = merge(old[at], d, own.Steps[i].Found)
+			old = slices.Delete(slices.Clone(old), at, at+1)
+		}
+		if d.Outcome == retentionv1.ErasureHeld {
+			e.Holds = union(e.Holds, holdsOf(p, step))
+		}
+		e.Datasets = append(e.Datasets, d)
+	}
+	e.Datasets = append(e.Datasets, old...) // of datasets that the data map no longer has
+	e.Datasets = e.Datasets[:min(len(e.Datasets), maxDatasets)]
+	for _, d := range e.Datasets {
+		e.Outcome = erasure.Worse(e.Outcome, d.Outcome)
+	}
+	e.Holds = e.Holds[:min(len(e.Holds), 16)]
+	e.Verified = ptr.To(own.Verified)
+}
+
+// holdsOf are the names of the holds that may keep records of a step: those on the whole dataset, or else those on single
+// records, which reach it through references.
+func holdsOf(p *plan.Plan, step *plan.ErasureStep) []string {
+	if len(step.HeldBy) > 0 {
+		return step.HeldBy
+	}
+	var out []string
+	for _, h := range p.Holds {
+		out = append(out, h.Name)
+	}
+	for i := range p.Erasure.Steps { // what a held record refers to has to stay, too
+		out = append(out, p.Erasure.Steps[i].HeldBy...)
+	}
+	return out
+}
+
+// dataset is a step's entry. A number that nobody has counted is absent, not zero. An outcome has to be there; what only
+// would have one if the run had come to its end has failed.
+func dataset(step *plan.ErasureStep, s *receipt.RequestStep) retentionv1.ErasureDataset {
+	d := retentionv1.ErasureDataset{
+		Name: retentionv1.DatasetName(step.Dataset), Outcome: retentionv1.ErasureOutcome(s.Outcome), Reason: string(s.Reason),
+		Counting: retentionv1.CountingExact,
+	}
+	if step.Action != plan.EraseUndeclared {
+		d.Action = retentionv1.ErasureAction(step.Action)
+	}
+	if d.Outcome == "" {
+		d.Outcome, d.Reason = retentionv1.ErasureFailed, string(receipt.NotVerified)
+	}
+	if d.Outcome == retentionv1.ErasureRetainedByObligation {
+		d.LegalBasis = retentionv1.PlainText(legalBasis(step))
+	}
+	if !s.Exact {
+		d.Counting = retentionv1.CountingAtLeast
+	}
+	if s.Searched {
+		d.Found = ptr.To(s.Found)
+	}
+	switch step.Action {
+	case plan.EraseDelete:
+		d.Deleted = ptr.To(s.Deleted)
+	case plan.EraseAnonymize:
+		d.Anonymized = ptr.To(s.Anonymized)
+	}
+	if s.Verified {
+		d.Remaining, d.Retained, d.Held = ptr.To(s.Remaining), ptr.To(s.Retained), ptr.To(s.Held)
+	}
+	d.Constraints = s.Constraints[:min(len(s.Constraints), 16)]
+	return d
+}
+
+func legalBasis(step *plan.ErasureStep) string {
+	if step.LegalBasis != "" {
+		return step.LegalBasis
+	}
+	for _, o := range step.Obligations {
+		if o.LegalBasis != "" {
+			return o.LegalBasis
+		}
+	}
+	return ""
+}
+
+// merge adds the figures of a dataset of a later run to those of the runs before. What was erased stays on record, and what
+// nobody knows stays unknown: that nothing is there now does not tell that nothing was. found is what the later run found.
+func merge(old, d retentionv1.ErasureDataset, found int64) retentionv1.ErasureDataset {
+	deleted, anonymized := ptr.Deref(old.Deleted, 0), ptr.Deref(old.Anonymized, 0)
+	d.Deleted, d.Anonymized = sum(old.Deleted, d.Deleted), sum(old.Anonymized, d.Anonymized)
+	if old.Found != nil || d.Found != nil {
+		erased := ptr.Deref(d.Deleted, 0) + ptr.Deref(d.Anonymized, 0)
+		d.Found = ptr.To(max(ptr.Deref(old.Found, 0), found+deleted, erased))
+	}
+	lost := old.Reason == erasure.ReasonAccountLost
+	if old.Counting == retentionv1.CountingAtLeast {
+		d.Counting = retentionv1.CountingAtLeast
+	}
+	switch {
+	case d.Outcome == retentionv1.ErasureSkipped && deleted+anonymized > 0:
+		d.Outcome = erasure.Worse(old.Outcome, d.Outcome)
+	case d.Outcome != retentionv1.ErasureNotFound:
+	case deleted > 0:
+		d.Outcome = retentionv1.ErasureDeleted
+	case anonymized > 0:
+		d.Outcome = retentionv1.ErasureAnonymized
+	case lost || old.Counting == retentionv1.CountingAtLeast:
+		d.Outcome = retentionv1.ErasureFailed
+		lost = true
+	}
+	if lost && (d.Reason == "" || d.Outcome == retentionv1.ErasureFailed) {
+		d.Reason = erasure.ReasonAccountLost
+	}
+	return d
+}
+
+func sum(a, b *int64) *int64 {
+	if a == nil && b == nil {
+		return nil
+	}
+	return ptr.To(ptr.Deref(a, 0) + ptr.Deref(b, 0))
+}

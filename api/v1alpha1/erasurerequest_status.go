@@ -107,6 +107,14 @@ type ErasureRequestStatus struct {
 	// +kubebuilder:validation:MaxLength=16384
 	SealedSubject string `json:"sealedSubject,omitempty"`
 
+	// sealedTypes are the types of identifiers that sealedSubject was asked for:
+	// those that the Datastores knew.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:MaxLength=63
+	SealedTypes []string `json:"sealedTypes,omitempty"`
+
 	// datastores are the Datastores of this namespace, and what became of the
 	// person's records in each.
 	// +optional

@@ -674,6 +674,11 @@ func (in *ErasureRequestStatus) DeepCopyInto(out *ErasureRequestStatus) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.SealedTypes != nil {
+		in, out := &in.SealedTypes, &out.SealedTypes
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Datastores != nil {
 		in, out := &in.Datastores, &out.Datastores
 		*out = make([]ErasureDatastore, len(*in))

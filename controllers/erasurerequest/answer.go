@@ -5,7 +5,6 @@ package erasurerequest
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -236,7 +235,7 @@ func (r *Reconciler) end(ctx context.Context, s *scope, state retentionv1.Erasur
 		now := metav1.NewTime(s.now)
 		st.AnsweredTime = &now
 	}
-	st.State, st.SealedSubject = state, ""
+	st.State, st.SealedSubject, st.SealedTypes = state, "", nil
 	for i := range st.Datastores {
 		st.Datastores[i].Derived = ""
 	}
@@ -298,17 +297,4 @@ func (r *Reconciler) needed(ctx context.Context, request *retentionv1.ErasureReq
 		return false, fmt.Errorf("listing legal holds: %w", err)
 	}
 	return slices.ContainsFunc(list.Items, func(h retentionv1.LegalHold) bool { return !h.IsReleased() && names(h.Spec.Subject) }), nil
-}
-
-// typesOf are the types of identifiers that the Datastores know.
-func typesOf(datastores ...*retentionv1.Datastore) []string {
-	types := map[string]bool{}
-	for _, ds := range datastores {
-		for i := range ds.Spec.Datasets {
-			for _, id := range ds.Spec.Datasets[i].Identifiers {
-				types[id.Type] = true
-			}
-		}
-	}
-	return slices.Sorted(maps.Keys(types))
 }

@@ -14,9 +14,8 @@ import (
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/controllers/internal/erasure"
+	"dataretention.dev/retention-operator/controllers/internal/sealing"
 	"dataretention.dev/retention-operator/controllers/internal/status"
-	"dataretention.dev/retention-operator/internal/seal"
-	"dataretention.dev/retention-operator/internal/subject"
 )
 
 // approve sees to it that somebody has approved the request, or that nobody has to. What a person has said stays; an
@@ -97,24 +96,24 @@ func (r *Reconciler) deny(ctx context.Context, s *scope) error {
 	return r.end(ctx, s, retentionv1.ErasureDenied)
 }
 
-// readSubject makes sure, before anything begins, that what was sealed can be opened.
+// readSubject makes sure, before anything begins, that what was sealed can be opened, and was sealed for use here.
 func (r *Reconciler) readSubject(ctx context.Context, s *scope) error {
 	sealed := s.request.Spec.Subject.Sealed
 	if sealed == "" || s.st().SealingKey != "" {
 		return nil
 	}
-	plaintext, key, err := r.Keys.Open(ctx, sealed)
-	if errors.Is(err, seal.ErrOtherKey) || errors.Is(err, seal.ErrDamaged) {
-		s.problem = &note{retentionv1.ReasonSubjectUnreadable, fmt.Sprintf("spec.subject.sealed cannot be opened: %s; file the request again", err)}
-		return nil
-	}
-	if err != nil {
+	_, key, err := erasure.Given(ctx, r.Live, r.Keys, s.request)
+	_, _, child := erasure.ParentOf(s.request)
+	switch {
+	case errors.Is(err, sealing.ErrScope) && child:
+		s.waitFor(retentionv1.ReasonSubjectUnreadable, "spec.subject.sealed: %s, and the request that this one was made from is gone, or does not know it yet", err)
+		s.again(pollInterval)
+	case errors.Is(err, sealing.ErrUnreadable):
+		s.problem = &note{retentionv1.ReasonSubjectUnreadable, fmt.Sprintf("spec.subject.sealed: %s; file the request again", err)}
+	case err != nil:
 		return fmt.Errorf("opening the subject: %w", err)
+	default:
+		s.st().SealingKey = key
 	}
-	if _, err := subject.Parse(plaintext); err != nil {
-		s.problem = &note{retentionv1.ReasonSubjectUnreadable, fmt.Sprintf("What spec.subject.sealed holds cannot be read: %s; file the request again", err)}
-		return nil
-	}
-	s.st().SealingKey = key
 	return nil
 }

@@ -5,6 +5,7 @@ package erasurerequest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/controllers/internal/erasure"
 	"dataretention.dev/retention-operator/internal/purgejob"
+	"dataretention.dev/retention-operator/internal/receipt"
 	"dataretention.dev/retention-operator/internal/subject"
 )
 
@@ -28,6 +30,10 @@ import (
 const (
 	reasonNameCollision  = "NameCollision"
 	reasonRequestDeleted = "RequestDeleted"
+	// reasonTypesAdded says that the Datastores there know types of identifiers that they did not when it was made, and the
+	// person has some; reasonIdentifiersAdded, that further ones were found after it had ended.
+	reasonTypesAdded       = "TypesAdded"
+	reasonIdentifiersAdded = "IdentifiersAdded"
 )
 
 // reached is a namespace that spec.namespaceSelector matches.
@@ -54,8 +60,18 @@ func (r *Reconciler) reachOut(ctx context.Context, s *scope) error {
 	if err := r.listChildren(ctx, s); err != nil {
 		return err
 	}
+	s.typesOf = map[string][]string{}
 	for _, n := range namespaces {
-		if err := r.reach(ctx, s, n); err != nil {
+		if len(n.allowed) > 0 {
+			s.typesOf[n.namespace] = erasure.Types(n.allowed...)
+		}
+	}
+	sealed, err := r.sealedSubject(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, n := range namespaces {
+		if err := r.reach(ctx, s, n, sealed); err != nil {
 			return fmt.Errorf("namespace %s: %w", n.namespace, err)
 		}
 	}
@@ -112,7 +128,7 @@ func (r *Reconciler) namespaces(ctx context.Context, s *scope) ([]reached, error
 
 // reach sees to it that one namespace has a request. A Datastore there that the request names by its labels and that does
 // not allow it counts as skipped; where every Datastore was meant, those that allow it were.
-func (r *Reconciler) reach(ctx context.Context, s *scope, n reached) error {
+func (r *Reconciler) reach(ctx context.Context, s *scope, n reached, sealed string) error {
 	st := s.st()
 	i := slices.IndexFunc(st.Children, func(c retentionv1.ErasureChild) bool { return c.Namespace == n.namespace })
 	if i < 0 {
@@ -135,10 +151,9 @@ func (r *Reconciler) reach(ctx context.Context, s *scope, n reached) error {
 	if c.UID != "" || len(n.allowed) == 0 {
 		return nil
 	}
-	sealed, err := r.sealedSubject(ctx, s, n.allowed)
-	if err != nil || sealed == "" {
+	if sealed == "" {
 		s.unmade = true
-		return err
+		return nil
 	}
 	return r.makeChild(ctx, s, c, sealed)
 }
@@ -261,6 +276,7 @@ func (r *Reconciler) mirror(ctx context.Context, s *scope, c *retentionv1.Erasur
 		return nil
 	}
 	st := &child.Status
+	lacked := c.Reason == reasonTypesAdded
 	skipped := c.Reason == retentionv1.ReasonNotAllowed && s.request.Spec.DatastoreSelector != nil
 	c.State, c.Outcome, c.Found, c.Erased = st.State, st.Outcome, st.Found, st.Erased
 	if c.Reason != retentionv1.ReasonNotAllowed {
@@ -281,7 +297,59 @@ func (r *Reconciler) mirror(ctx context.Context, s *scope, c *retentionv1.Erasur
 	if verified := meta.FindStatusCondition(st.Conditions, retentionv1.ConditionVerified); verified != nil {
 		c.Verified = ptr.To(verified.Status == metav1.ConditionTrue && !skipped)
 	}
+	if lacks, err := r.lacks(ctx, s, child, lacked); err != nil {
+		return err
+	} else if lacks {
+		doubt(c, reasonTypesAdded)
+	}
 	return r.carryUp(ctx, c, child)
+}
+
+// lacks says whether the child was made without identifiers of the person that the Datastores there know by now. They
+// cannot be given to it any more: what it says is not about all that is known. It stays so, as lacked says, when nobody can
+// open the child's text any more.
+func (r *Reconciler) lacks(ctx context.Context, s *scope, child *retentionv1.ErasureRequest, lacked bool) (bool, error) {
+	if s.st().SealedSubject == "" || s.st().SealedSubject == child.Spec.Subject.Sealed {
+		return false, nil
+	}
+	all, err := erasure.Open(ctx, r.Keys, s.st().SealedSubject)
+	var given []subject.Identifier
+	if err == nil {
+		given, err = erasure.Open(ctx, r.Keys, child.Spec.Subject.Sealed)
+	}
+	if erasure.Lost(err) {
+		return lacked, nil
+	}
+	return err == nil && slices.ContainsFunc(all, func(id subject.Identifier) bool {
+		return slices.Contains(s.typesOf[child.Namespace], id.Type) && !slices.Contains(given, id)
+	}), err
+}
+
+// doubt takes down that what a child says is not about all that is known: more was left undone than its outcome says.
+func doubt(c *retentionv1.ErasureChild, reason string) {
+	c.Reason, c.Verified = cmp.Or(c.Reason, reason), ptr.To(false)
+	if c.Outcome != "" {
+		c.Outcome = erasure.Worse(c.Outcome, retentionv1.ErasureSkipped)
+	}
+}
+
+// doubtful doubts the children that have ended before more identifiers were found than they were searched with.
+func (s *scope) doubtful() {
+	for i := range s.st().Children {
+		c := &s.st().Children[i]
+		if child := s.child(c); child != nil && child.Status.State == retentionv1.ErasureAnswered && !s.searched(child) {
+			doubt(c, reasonIdentifiersAdded)
+		}
+	}
+}
+
+// searched says whether a child was searched with all that is known.
+func (s *scope) searched(child *retentionv1.ErasureRequest) bool {
+	return !slices.ContainsFunc(child.Status.Datastores, func(e retentionv1.ErasureDatastore) bool {
+		gone := e.Reason == erasure.ReasonDatastoreNotFound || e.Reason == reasonNotSelected
+		waits := e.Step == retentionv1.ErasureStepFind || e.Step == retentionv1.ErasureStepFinding
+		return waits || !gone && int(e.SearchedWith) < len(s.known)
+	})
 }
 
 // carryUp takes over the identifiers that were found in a child. They stay when the child has ended and dropped them.
@@ -298,7 +366,14 @@ func (r *Reconciler) carryUp(ctx context.Context, c *retentionv1.ErasureChild, c
 	if slices.Equal(all, have) && c.Derived != "" || len(all) == 0 {
 		return nil
 	}
-	c.Derived, err = erasure.Seal(ctx, r.Keys, all)
+	sealed, err := erasure.Seal(ctx, r.Keys, subject.Operator, all)
+	if len(all) > subject.MaxIdentifiers || errors.Is(err, erasure.ErrTooLong) {
+		c.Reason = string(receipt.TooManyIdentifiers)
+		return nil
+	}
+	if err == nil {
+		c.Derived = sealed
+	}
 	return err
 }
 
@@ -321,14 +396,7 @@ func (s *scope) family() (ready bool, disagree string) {
 		if child == nil || erasure.Ended(child) || stranded(child) {
 			continue
 		}
-		searched := len(child.Status.Datastores) > 0
-		for j := range child.Status.Datastores {
-			e := &child.Status.Datastores[j]
-			gone := e.Reason == erasure.ReasonDatastoreNotFound || e.Reason == reasonNotSelected
-			waits := e.Step == retentionv1.ErasureStepFind || e.Step == retentionv1.ErasureStepFinding
-			searched = searched && !waits && (gone || int(e.SearchedWith) >= len(s.known))
-		}
-		ready = ready && searched
+		ready = ready && len(child.Status.Datastores) > 0 && s.searched(child)
 	}
 	return ready, disagree
 }

@@ -67,6 +67,8 @@ type scope struct {
 	// parent is the request that this one was made from, if any; children are those that were made from this one.
 	parent   *retentionv1.ErasureRequest
 	children []retentionv1.ErasureRequest
+	// typesOf are the types of identifiers that the Datastores know which the request reaches in other namespaces.
+	typesOf map[string][]string
 	// unmade says that a request in another namespace has still to be made.
 	unmade bool
 	// known are the identifiers that records have led to, here and in the family.
@@ -165,7 +167,7 @@ func (r *Reconciler) reconcile(ctx context.Context, s *scope) error {
 	if erasure.Denied(s.request) {
 		return r.deny(ctx, s)
 	}
-	if err := r.readSubject(ctx, s); err != nil || s.problem != nil {
+	if err := r.readSubject(ctx, s); err != nil || s.problem != nil || s.waiting != nil {
 		return err
 	}
 	if approved, err := r.approve(ctx, s); err != nil || !approved {

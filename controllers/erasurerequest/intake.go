@@ -34,46 +34,58 @@ const (
 func (r *Reconciler) keeper() jobs.Keeper { return jobs.Keeper{Client: r.Client, Live: r.Live} }
 
 // sealedSubject returns the subject as it can be handed to another namespace: sealed. What is in a Secret, which we must
-// not read, a Job in this namespace reads and seals. The text is empty as long as it has not done so.
-func (r *Reconciler) sealedSubject(ctx context.Context, s *scope, others []*retentionv1.Datastore) (string, error) {
-	if sealed := s.request.Spec.Subject.Sealed; sealed != "" {
+// not read, a Job in this namespace reads and seals, and does so again when a Datastore knows another type of identifiers.
+// The text is empty as long as it has not done so, or if no other namespace needs it.
+func (r *Reconciler) sealedSubject(ctx context.Context, s *scope) (string, error) {
+	st := s.st()
+	if sealed := s.request.Spec.Subject.Sealed; sealed != "" || len(s.typesOf) == 0 {
 		return sealed, nil
 	}
-	if s.st().SealedSubject != "" {
-		return s.st().SealedSubject, nil
+	types := slices.Concat(st.SealedTypes, erasure.Types(slices.Collect(maps.Values(s.datastores))...))
+	for _, of := range s.typesOf {
+		types = append(types, of...)
+	}
+	slices.Sort(types)
+	types = slices.Compact(types)
+	if st.SealedSubject != "" && len(types) == len(st.SealedTypes) {
+		return st.SealedSubject, nil
 	}
 	s.waitFor(retentionv1.ReasonProgressing, "Waiting for a Job that seals the subject for the requests in other namespaces")
-	job, err := r.intake(ctx, s, others)
+	s.unmade = true
+	job, err := r.intake(ctx, s, types)
 	if err != nil || job == nil {
 		return "", err
 	}
-	return r.takeIn(ctx, s, job)
+	return r.takeIn(ctx, s, job, types)
 }
 
-// intake makes the Job, or finds it made. It returns nil if the Job that was found has to go first.
-func (r *Reconciler) intake(ctx context.Context, s *scope, others []*retentionv1.Datastore) (*batchv1.Job, error) {
+// intake makes the Job, or finds it made. It returns nil if the Job that was found has to go first: it asked for other types,
+// or sealed to an older key.
+func (r *Reconciler) intake(ctx context.Context, s *scope, types []string) (*batchv1.Job, error) {
 	name := intakeName(s.request)
-	job := &batchv1.Job{}
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: s.request.Namespace, Name: name}, job)
-	if err == nil {
-		if !metav1.IsControlledBy(job, s.request) {
-			return nil, fmt.Errorf("job %s is not ours", name)
-		}
-		return job, nil
-	}
-	if !apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("reading the intake Job: %w", err)
-	}
 	recipient, err := r.Keys.Recipient(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("finding the key to seal to: %w", err)
 	}
-	all := slices.AppendSeq(slices.Clone(others), maps.Values(s.datastores))
-	types := typesOf(all...)
 	p := plan.CompileIntake(name, recipient, types, []plan.Request{{Ref: ref(s.request)}})
 	encoded, err := p.Encode()
 	if err != nil {
 		return nil, err
+	}
+	job := &batchv1.Job{}
+	err = r.Live.Get(ctx, client.ObjectKey{Namespace: s.request.Namespace, Name: name}, job)
+	if err == nil {
+		if !metav1.IsControlledBy(job, s.request) {
+			return nil, fmt.Errorf("job %s is not ours", name)
+		}
+		if job.Annotations[purgejob.AnnotationPlanDigest] == plan.DigestOf(encoded) {
+			return job, nil
+		}
+		s.again(time.Second)
+		return nil, r.dropIntake(ctx, s.request)
+	}
+	if !apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("reading the intake Job: %w", err)
 	}
 	job, err = r.keeper().Ensure(ctx, purgejob.Input{
 		Kind: plan.Intake, Namespace: s.request.Namespace, Name: name, Run: name,
@@ -97,7 +109,7 @@ func ref(r *retentionv1.ErasureRequest) plan.Ref {
 }
 
 // takeIn takes over what the Job has sealed, once it has ended.
-func (r *Reconciler) takeIn(ctx context.Context, s *scope, job *batchv1.Job) (string, error) {
+func (r *Reconciler) takeIn(ctx context.Context, s *scope, job *batchv1.Job, types []string) (string, error) {
 	pods, err := r.keeper().Pods(ctx, job)
 	if err != nil {
 		return "", err
@@ -116,10 +128,12 @@ func (r *Reconciler) takeIn(ctx context.Context, s *scope, job *batchv1.Job) (st
 		if err != nil {
 			return "", fmt.Errorf("reading what was taken in: %w", err)
 		}
-		if s.st().SealedSubject, err = erasure.Seal(ctx, r.Keys, ids); err != nil {
+		sealed, err := erasure.Seal(ctx, r.Keys, s.request.Namespace, ids) // for the requests that are made from this one
+		if err != nil {
 			return "", err
 		}
-		s.waiting = nil
+		s.st().SealedSubject, s.st().SealedTypes = sealed, types
+		s.waiting, s.unmade = nil, false
 		return s.st().SealedSubject, nil
 	}
 	s.waiting = &note{retentionv1.ReasonSubjectUnreadable, "The subject's Secret cannot be read: it is missing, or holds no identifier of a type that a data map names; it is tried again"}

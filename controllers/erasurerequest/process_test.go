@@ -3,6 +3,7 @@
 package erasurerequest
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -42,6 +43,8 @@ type process struct {
 	out  strings.Builder
 	sum  receipt.AccountSum
 	r    *receipt.Receipt
+	// given and derived are the identifiers of the requests, by their place in the plan.
+	given, derived [][]subject.Identifier
 }
 
 func (w *world) process(job *batchv1.Job, pod string, attempt int) podEnd {
@@ -58,6 +61,16 @@ func (w *world) process(job *batchv1.Job, pod string, attempt int) podEnd {
 		return p.end(receipt.ExitUnavailable)
 	}
 	persons, problems := p.persons()
+	p.given = slices.Clone(persons)
+	for i := range persons {
+		persons[i] = subject.Union(persons[i], p.derived[i])
+		if !subject.Agree(p.plan.Erasure.Requests[i].Commitments, p.given[i]) {
+			problems[i] = receipt.SubjectUnreadable
+		}
+		if problems[i] == "" && len(persons[i]) == 0 {
+			problems[i] = receipt.SubjectUnreadable
+		}
+	}
 	if p.plan.Kind == plan.Intake {
 		p.tell(receipt.Line{Kind: receipt.LinePersons, Persons: []receipt.Person{{Problem: problems[0], Given: subject.Format(persons[0])}}})
 	} else {
@@ -141,15 +154,11 @@ func (p *process) persons() ([][]subject.Identifier, []receipt.Reason) {
 		}
 	}
 	for i := range persons {
-		for _, key := range []string{purgejob.GivenKey(i), purgejob.DerivedKey(i)} {
-			ids, err := subject.Parse(carried.Data[key])
-			if err == nil {
-				persons[i] = subject.Union(persons[i], ids)
-			}
+		if ids, err := subject.Parse(carried.Data[purgejob.GivenKey(i)]); err == nil {
+			persons[i] = subject.Union(persons[i], ids)
 		}
-		if len(persons[i]) == 0 {
-			problems[i] = receipt.SubjectUnreadable
-		}
+		ids, _ := subject.Parse(carried.Data[purgejob.DerivedKey(i)])
+		p.derived = append(p.derived, ids)
 	}
 	return persons, problems
 }
@@ -167,7 +176,7 @@ func (p *process) erase(persons [][]subject.Identifier, problems []receipt.Reaso
 	var people []receipt.Person
 	for i := range persons {
 		person := receipt.Person{Request: i, Problem: problems[i], Types: subject.Types(persons[i])}
-		given := persons[i]
+		given := p.given[i]
 		for grown := true; grown && person.Problem == ""; {
 			grown = false
 			for _, r := range w.records[p.ds] {
@@ -189,7 +198,9 @@ func (p *process) erase(persons [][]subject.Identifier, problems []receipt.Reaso
 			}
 		}
 		if e.Requests[i].Commit && person.Problem == "" {
-			person.Commitments = []string{"email:$argon2id$test"}
+			var err error
+			person.Commitments, err = subject.CommitAll(rand.Reader, subject.Union(p.given[i], nil))
+			w.must(err)
 		}
 		if problems[i] = person.Problem; person.Problem != "" {
 			person.Derived = ""

@@ -15,6 +15,7 @@ import (
 	"dataretention.dev/retention-operator/controllers/internal/erasure"
 	"dataretention.dev/retention-operator/internal/receipt"
 	"dataretention.dev/retention-operator/internal/seal"
+	"dataretention.dev/retention-operator/internal/subject"
 )
 
 // learn finds out which identifiers of the person are known by now. What was sealed to an old key is sealed to the current
@@ -53,8 +54,11 @@ func (r *Reconciler) learn(ctx context.Context, s *scope) error {
 	if st.SealedSubject, err = r.renew(ctx, recipient, st.SealedSubject); err != nil {
 		return err
 	}
-	s.known, err = erasure.Derived(ctx, r.Keys, s.request, parent)
-	return err
+	if s.known, err = erasure.Derived(ctx, r.Keys, s.request, parent); err != nil {
+		return err
+	}
+	s.doubtful()
+	return nil
 }
 
 // renew seals a text to the current key if it is sealed to an old one. What nobody can open any more is dropped.
@@ -186,6 +190,14 @@ func disagreement(in situation) string {
 	return in.disagree
 }
 
+// tooMany says whether more identifiers were found, here or in the family, than one person may have.
+func (s *scope) tooMany() bool {
+	const reason = string(receipt.TooManyIdentifiers)
+	return len(s.known) > subject.MaxIdentifiers ||
+		slices.ContainsFunc(s.st().Datastores, func(e retentionv1.ErasureDatastore) bool { return e.Reason == reason }) ||
+		slices.ContainsFunc(s.st().Children, func(c retentionv1.ErasureChild) bool { return c.Reason == reason })
+}
+
 // unreadable says whether no Datastore at all could make use of the subject, as when its Secret is missing.
 func unreadable(entries []retentionv1.ErasureDatastore) bool {
 	return len(entries) > 0 && !slices.ContainsFunc(entries, func(e retentionv1.ErasureDatastore) bool {
@@ -201,6 +213,9 @@ func (r *Reconciler) turn(ctx context.Context, s *scope) error {
 		return err
 	}
 	ready, disagree := s.family()
+	if len(s.known) > subject.MaxIdentifiers {
+		disagree = "Records lead to more identifiers than can belong to one person. Nothing is erased. Deny the request, or delete it, and file one for each person"
+	}
 	_, _, child := erasure.ParentOf(s.request)
 	if child && s.parent == nil {
 		s.waitFor(retentionv1.ReasonProgressing, "The request that this one was made from is gone, or does not know it yet")
@@ -215,11 +230,17 @@ func (r *Reconciler) turn(ctx context.Context, s *scope) error {
 	switch at {
 	case blocked:
 		s.problem = &note{retentionv1.ReasonIdentifiersDisagree, why}
+		if s.tooMany() {
+			s.problem.reason = string(receipt.TooManyIdentifiers)
+		}
 		s.state(retentionv1.ErasureFinding)
 	case searching, unread, agreed:
 		if unreadable(st.Datastores) {
-			s.waitFor(retentionv1.ReasonSubjectUnreadable,
-				"No Datastore knows an identifier of the subject: its Secret is missing, or holds none of the types that the data maps name; it is tried again")
+			text := "No Datastore knows an identifier of the subject: its Secret is missing, or holds none of the types that the data maps name; it is tried again"
+			if len(st.Commitments) > 0 {
+				text = "The identifiers are not those that the request was filed with, or the subject's Secret is gone; it is tried again"
+			}
+			s.waitFor(retentionv1.ReasonSubjectUnreadable, "%s", text)
 		}
 		if why != "" {
 			s.waitFor(retentionv1.ReasonProgressing, "%s", why)

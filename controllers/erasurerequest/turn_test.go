@@ -53,6 +53,9 @@ func TestDecide(t *testing.T) {
 			entries: []e{{Step: found}}, change: func(s *situation) { s.child = true }, want: agreed, steps: []retentionv1.ErasureStep{found}},
 		"a child has leave": {
 			entries: []e{{Step: found}}, change: func(s *situation) { s.child, s.leave = true, true }, want: erasing, steps: []retentionv1.ErasureStep{erase}},
+		"too many identifiers": {
+			entries: []e{{Step: found, Reason: "TooManyIdentifiers", SearchedWith: 1}, {Step: erase}}, change: func(s *situation) { s.known = 300 },
+			want: blocked, steps: []retentionv1.ErasureStep{found, find}},
 		"a hold is in force": {
 			entries: []e{{Step: done, Outcome: retentionv1.ErasureHeld, Holds: []string{"held"}}}, want: finished, steps: []retentionv1.ErasureStep{done}},
 		"a hold is released": {

@@ -20,8 +20,10 @@ import (
 	"dataretention.dev/retention-operator/controllers/internal/erasure"
 	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/controllers/internal/planinput"
+	"dataretention.dev/retention-operator/controllers/internal/sealing"
 	"dataretention.dev/retention-operator/internal/plan"
 	"dataretention.dev/retention-operator/internal/purgejob"
+	"dataretention.dev/retention-operator/internal/receipt"
 	"dataretention.dev/retention-operator/internal/subject"
 )
 
@@ -67,8 +69,9 @@ func (r *Reconciler) compile(ctx context.Context, s *scope, requests []retention
 	for i := range requests {
 		o := &requests[i]
 		in.Requests = append(in.Requests, plan.Request{
-			Ref:    plan.Ref{Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Generation: o.Generation},
-			Commit: len(o.Status.Commitments) == 0,
+			Ref:         plan.Ref{Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Generation: o.Generation},
+			Commit:      uncommitted(o.Status.Commitments, erasure.Types(s.ds)),
+			Commitments: o.Status.Commitments,
 		})
 	}
 	c := &compiled{plan: plan.CompileErasure(in), holds: inForce, requests: requests}
@@ -78,6 +81,14 @@ func (r *Reconciler) compile(ctx context.Context, s *scope, requests []retention
 	c.digest = plan.DigestOf(c.encoded)
 	c.job = purgejob.ErasureJobName(s.ds.Name, run.AcquiredTime.Time, c.digest)
 	return c, nil
+}
+
+// uncommitted says whether there may be identifiers that were given and that there is no commitment to: those of types that
+// no data map knew before.
+func uncommitted(commitments, types []string) bool {
+	return len(commitments) < subject.MaxCommitments && (len(commitments) == 0 || slices.ContainsFunc(types, func(kind string) bool {
+		return !slices.ContainsFunc(commitments, func(c string) bool { return subject.CommittedType(c) == kind })
+	}))
 }
 
 // input says what the Job is made of.
@@ -137,33 +148,57 @@ func (r *Reconciler) known(ctx context.Context, request *retentionv1.ErasureRequ
 	return erasure.Derived(ctx, r.Keys, request, parent)
 }
 
-// carried opens, for the one Job that needs it, what requests and holds have sealed and what was found so far. What nobody
-// can open any more is left out: the process then says that the subject cannot be read.
-func (r *Reconciler) carried(ctx context.Context, c *compiled) (map[string]string, error) {
-	out, err := c.holds.Carried(ctx, r.Keys, &c.plan)
-	if err != nil {
-		return nil, err
+// carried opens, for the one Job that needs it, what requests and holds have sealed and what was found so far. Requests
+// whose identifiers cannot be had are given back, and whole is false: the plan is to be made without them.
+func (r *Reconciler) carried(ctx context.Context, s *scope, c *compiled) (out map[string]string, whole bool, err error) {
+	if out, err = c.holds.Carried(ctx, r.Keys, &c.plan); err != nil {
+		return nil, false, err
 	}
+	whole = true
 	for i := range c.requests {
 		request := &c.requests[i]
-		if sealed := request.Spec.Subject.Sealed; sealed != "" {
-			plaintext, _, err := r.Keys.Open(ctx, sealed)
-			if err != nil && !erasure.Lost(err) {
-				return nil, fmt.Errorf("opening the subject of request %s: %w", request.Name, err)
-			}
-			if err == nil {
-				out[purgejob.GivenKey(i)] = string(plaintext)
-			}
+		given, known, refuse, err := r.identifiers(ctx, s, request)
+		if err == nil && refuse != nil {
+			whole, err = false, r.unclaim(ctx, s, request, refuse)
 		}
-		known, err := r.known(ctx, request)
 		if err != nil {
-			return nil, err
+			return nil, false, err
+		}
+		if len(given) > 0 {
+			out[purgejob.GivenKey(i)] = subject.Format(given)
 		}
 		if len(known) > 0 {
 			out[purgejob.DerivedKey(i)] = subject.Format(known)
 		}
 	}
-	return out, nil
+	return out, whole, nil
+}
+
+// identifiers are those that the request has sealed, and those that records have led to. If no run can serve the request
+// with them, refuse says so in its entry; an error says that they cannot be had now.
+func (r *Reconciler) identifiers(ctx context.Context, s *scope, request *retentionv1.ErasureRequest) (
+	given, known []subject.Identifier, refuse func(*retentionv1.ErasureDatastore), err error,
+) {
+	if request.Spec.Subject.Sealed != "" {
+		given, _, err = erasure.Given(ctx, r.Live, r.Keys, request)
+		if errors.Is(err, sealing.ErrUnreadable) {
+			message := "spec.subject.sealed: " + err.Error()
+			return nil, nil, func(e *retentionv1.ErasureDatastore) {
+				e.Reason, e.Message = string(receipt.SubjectUnreadable), message
+				erasure.Fail(e, s.now)
+			}, nil
+		}
+		if err != nil {
+			return nil, nil, nil, fmt.Errorf("opening the subject of request %s: %w", request.Name, err)
+		}
+	}
+	known, err = r.known(ctx, request)
+	if err == nil && len(subject.Union(given, known)) > subject.MaxIdentifiers {
+		refuse = func(e *retentionv1.ErasureDatastore) { // it stays so
+			e.Step, e.Reason, e.Message = retentionv1.ErasureStepFound, string(receipt.TooManyIdentifiers), problemMessage(receipt.TooManyIdentifiers, false)
+		}
+	}
+	return given, known, refuse, err
 }
 
 var errPlanLost = errors.New("the plan of the run is gone")

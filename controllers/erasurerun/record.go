@@ -113,8 +113,9 @@ func (r *Reconciler) learn(ctx context.Context, s *scope, request *retentionv1.E
 		return nil
 	}
 	found, err := subject.Parse([]byte(told.Derived))
-	if err != nil {
-		return fmt.Errorf("reading what a run was led to: %w", err)
+	if err != nil { // more than a person has; every other text is as the process has formatted it
+		told.Problem = receipt.TooManyIdentifiers
+		return nil //nolint:nilerr // it stands in the entry
 	}
 	known, err := r.known(ctx, request)
 	if err != nil {
@@ -126,9 +127,13 @@ func (r *Reconciler) learn(ctx context.Context, s *scope, request *retentionv1.E
 		return err
 	}
 	// The run has searched with what was known when it claimed the request, and with what it was led to itself.
-	e.SearchedWith += int32(min(len(subject.Union(known, found))-len(known), subject.MaxIdentifiers))
-	if all := subject.Union(have, found); !slices.Equal(all, have) {
-		sealed, err := erasure.Seal(ctx, r.Keys, all)
+	family, all := subject.Union(known, found), subject.Union(have, found)
+	e.SearchedWith += int32(min(len(family)-len(known), subject.MaxIdentifiers))
+	switch {
+	case len(family) > subject.MaxIdentifiers || len(all) > subject.MaxIdentifiers:
+		told.Problem = receipt.TooManyIdentifiers
+	case !slices.Equal(all, have):
+		sealed, err := erasure.Seal(ctx, r.Keys, subject.Operator, all)
 		switch {
 		case errors.Is(err, erasure.ErrTooLong):
 			told.Problem = receipt.TooManyIdentifiers
@@ -153,9 +158,8 @@ func union(a, b []string) []string {
 func settleEntry(st *retentionv1.ErasureRequestStatus, e *retentionv1.ErasureDatastore, end *ending, n int) {
 	t, own := &end.total, &end.total.Requests[n]
 	st.IdentifierTypes = union(st.IdentifierTypes, own.Types)
-	if len(st.Commitments) == 0 {
-		st.Commitments = own.Commitments
-	}
+	filed := len(st.Commitments) > 0
+	st.Commitments = commit(st.Commitments, own.Commitments)
 	e.Attempts += int32(t.Attempts) // bounded by the Job's backoffLimit, and by the runs of a request
 	if e.StartTime == nil && !t.Total.StartTime.IsZero() {
 		e.StartTime = ptr.To(metav1.NewTime(t.Total.StartTime))
@@ -175,7 +179,7 @@ func settleEntry(st *retentionv1.ErasureRequestStatus, e *retentionv1.ErasureDat
 	e.Reason, e.Message = "", ""
 	switch {
 	case own.Problem != "":
-		e.Step, e.Reason, e.Message = retentionv1.ErasureStepFound, string(own.Problem), problemMessage(own.Problem)
+		e.Step, e.Reason, e.Message = retentionv1.ErasureStepFound, string(own.Problem), problemMessage(own.Problem, filed)
 	case t.Finished && erase:
 		e.Step, e.Failures = retentionv1.ErasureStepFinished, 0
 	case t.Finished && (own.Told || end.whole):
@@ -193,12 +197,27 @@ func settleEntry(st *retentionv1.ErasureRequestStatus, e *retentionv1.ErasureDat
 	}
 }
 
-func problemMessage(problem receipt.Reason) string {
-	switch problem {
-	case receipt.IdentifiersDisagree:
+// commit adds the commitments of types that have none yet. What is on record stays: it is what the request was filed with.
+func commit(old, further []string) []string {
+	all := slices.Clone(old)
+	for _, c := range further {
+		if !slices.ContainsFunc(old, func(o string) bool { return subject.CommittedType(o) == subject.CommittedType(c) }) {
+			all = append(all, c)
+		}
+	}
+	return all[:min(len(all), subject.MaxCommitments)]
+}
+
+// problemMessage says what keeps a request from being carried out. filed says that there are commitments to what it was
+// filed with.
+func problemMessage(problem receipt.Reason, filed bool) string {
+	switch {
+	case problem == receipt.IdentifiersDisagree:
 		return "The identifiers lead to records of different persons"
-	case receipt.TooManyIdentifiers:
+	case problem == receipt.TooManyIdentifiers:
 		return "Records lead to more identifiers than can belong to one person"
+	case filed:
+		return "The identifiers are not those that the request was filed with, or the subject's Secret is gone"
 	}
 	return "There is no identifier of a type that the data map knows, or one that cannot be used"
 }

@@ -107,11 +107,18 @@ func (r *Reconciler) release(ctx context.Context, s *scope, job *batchv1.Job) er
 			return err
 		}
 	}
-	carried, err := r.carried(ctx, c)
+	carried, whole, err := r.carried(ctx, s, c)
 	if err != nil {
 		return err
 	}
-	if err := r.keeper().HandOff(ctx, r.input(s, c), carried); err != nil {
+	if !whole {
+		s.again(immediately)
+		return nil // the next pass compiles for those that are left
+	}
+	switch err := r.keeper().HandOff(ctx, r.input(s, c), carried); {
+	case errors.Is(err, purgejob.ErrForeign):
+		return r.replace(ctx, s, job, func() error { return r.collide(ctx, s, c) })
+	case err != nil:
 		return err
 	}
 	if err := r.keeper().Unsuspend(ctx, job); err != nil {

@@ -146,29 +146,33 @@ func (r *Reconciler) gather(ctx context.Context, s *scope) error {
 		if !waiting(request, s) || modeOf(erasure.Entry(request, s.ds.Name)) != mode {
 			continue
 		}
-		switch err := r.claim(ctx, s, request); {
+		switch ok, err := r.claim(ctx, s, request); {
 		case apierrors.IsConflict(err) || apierrors.IsNotFound(err): // it has changed; another run takes it
 		case err != nil:
 			return err
-		default:
+		case ok:
 			batch = append(batch, *request)
 		}
 	}
 	return r.settle(ctx, s, batch)
 }
 
-// claim takes a request into the run.
-func (r *Reconciler) claim(ctx context.Context, s *scope, request *retentionv1.ErasureRequest) error {
-	known, err := r.known(ctx, request)
-	if err != nil {
-		return err
-	}
+// claim takes a request into the run, unless its identifiers cannot be had: then its entry says so.
+func (r *Reconciler) claim(ctx context.Context, s *scope, request *retentionv1.ErasureRequest) (bool, error) {
 	base := request.DeepCopy()
 	e := erasure.Entry(request, s.ds.Name)
+	_, known, refuse, err := r.identifiers(ctx, s, request)
+	if err != nil {
+		return false, err
+	}
+	if refuse != nil {
+		refuse(e)
+		return false, r.patchRequest(ctx, request, base)
+	}
 	_, e.Step = steps(s.run().Erasure.Mode)
 	e.Run, e.RetryTime, e.Reason, e.Message = s.run().Name, nil, "", ""
-	e.SearchedWith = int32(min(len(known), 1<<16))
-	return r.patchRequest(ctx, request, base)
+	e.SearchedWith = int32(len(known)) // at most subject.MaxIdentifiers
+	return true, r.patchRequest(ctx, request, base)
 }
 
 // unclaim gives a request back that no Job has worked for.
@@ -274,7 +278,7 @@ func (r *Reconciler) prepare(ctx context.Context, s *scope) error {
 	case errors.Is(err, purgejob.ErrPlanTooLarge), errors.Is(err, purgejob.ErrJobTooLarge):
 		return r.shrink(ctx, s, c)
 	case errors.Is(err, purgejob.ErrForeign):
-		return r.abandon(ctx, s, c.requests, "NameCollision", "an object of the Job's name is not ours")
+		return r.collide(ctx, s, c)
 	case err != nil:
 		return err
 	}
@@ -294,6 +298,11 @@ func (r *Reconciler) shrink(ctx context.Context, s *scope, c *compiled) error {
 		}
 	}
 	return nil // the next pass compiles for those that are left
+}
+
+// collide ends a run for whose Job there is no name.
+func (r *Reconciler) collide(ctx context.Context, s *scope, c *compiled) error {
+	return r.abandon(ctx, s, c.requests, "NameCollision", "an object of the Job's name is not ours")
 }
 
 // abandon ends a run that cannot begin. Its requests are tried again after a pause.

@@ -173,6 +173,13 @@ func TestASealedSubject(t *testing.T) {
 	}
 	w.rounds(2, "lost")
 	w.expect("lost", "False", retentionv1.ReasonHoldUnreadable)
+	copied, err := seal.Seal(key.Recipient().String(), []byte("# namespace: elsewhere\nemail=a@example.com\n"))
+	w.must(err)
+	w.create("copied", func(s *retentionv1.LegalHoldSpec) { s.Subject = &retentionv1.Subject{Sealed: copied} })
+	w.rounds(2, "copied")
+	if h := w.expect("copied", "False", retentionv1.ReasonHoldUnreadable); len(w.jobs()) != 0 || h.Status.SealingKey != "" {
+		t.Errorf("Jobs %v, key %q", w.jobs(), h.Status.SealingKey)
+	}
 
 	w.passHold("h")
 	w.passHold("h")

@@ -18,11 +18,11 @@ import (
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/controllers/internal/planinput"
+	"dataretention.dev/retention-operator/controllers/internal/sealing"
 	"dataretention.dev/retention-operator/controllers/internal/status"
 	"dataretention.dev/retention-operator/internal/plan"
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/receipt"
-	"dataretention.dev/retention-operator/internal/seal"
 )
 
 const (
@@ -43,10 +43,10 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 	if subject == nil || subject.Sealed == "" {
 		return nil
 	}
-	_, key, err := r.Keys.Open(ctx, subject.Sealed)
+	_, key, err := sealing.OpenFor(ctx, r.Keys, subject.Sealed, s.hold.Namespace)
 	switch {
-	case errors.Is(err, seal.ErrOtherKey), errors.Is(err, seal.ErrDamaged):
-		s.sealed = "spec.subject.sealed cannot be opened: " + err.Error()
+	case errors.Is(err, sealing.ErrUnreadable):
+		s.sealed = "spec.subject.sealed: " + err.Error()
 	case err != nil:
 		return fmt.Errorf("opening the subject: %w", err)
 	default:

@@ -83,12 +83,14 @@ func TestAHoldDuringARun(t *testing.T) {
 	}
 }
 
-// TestAHoldThatTheRunCannotTouch is acknowledged, and the run goes on.
+// TestAHoldThatTheRunCannotTouch covers nothing of the Datastore: it is acknowledged, and the run goes on.
 func TestAHoldThatTheRunCannotTouch(t *testing.T) {
 	w := newWorld(t)
-	ds := w.datastore("shop")
-	ds.Spec.Datasets = append(ds.Spec.Datasets, retentionv1.Dataset{Name: "invoices", TimestampField: "at"})
-	w.must(w.c.Update(t.Context(), ds))
+	w.datastore("shop")
+	archive := w.datastore("archive")
+	archive.Labels = nil // no policy selects it
+	archive.Spec.Datasets = append(archive.Spec.Datasets, retentionv1.Dataset{Name: "invoices", TimestampField: "at"})
+	w.must(w.c.Update(t.Context(), archive))
 	w.start()
 	w.until("a batch is deleted", func() bool { return w.rows["events"] < 50 })
 	w.create("h", func(s *retentionv1.LegalHoldSpec) { s.Datasets = []retentionv1.DatasetName{"invoices"} })

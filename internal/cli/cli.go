@@ -45,9 +45,13 @@ type cluster struct {
 	namespace string
 }
 
+func kubeconfig() clientcmd.ClientConfig {
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil)
+}
+
 // connect returns the cluster. An empty namespace is the kubeconfig's.
 func connect(namespace string) (*cluster, error) {
-	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil)
+	config := kubeconfig()
 	rest, err := config.ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("finding the Kubernetes API server: %w", err)

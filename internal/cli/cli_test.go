@@ -57,8 +57,8 @@ func call(t *testing.T, stdin string, args ...string) (out string, code int, err
 	return stdout.String(), code, err
 }
 
-// kubeconfig makes the API server that of KUBECONFIG, with a namespace.
-func kubeconfig(t *testing.T) (client.Client, string) {
+// kubeconfigOf makes the API server that of KUBECONFIG, with a namespace.
+func kubeconfigOf(t *testing.T) (client.Client, string) {
 	t.Helper()
 	srv := apiserver.Get(t)
 	ns := srv.Namespace(t)
@@ -83,23 +83,27 @@ func TestSeal(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "person")
 	must(t, os.WriteFile(file, []byte(lines), 0o600))
 
-	c, ns := kubeconfig(t)
+	kube, ns := kubeconfigOf(t)
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: seal.ConfigMapName}, Data: map[string]string{seal.PublicKey: public}}
-	must(t, c.Create(t.Context(), cm))
-	for name, args := range map[string][]string{
-		"a key that is given":                 {"seal", "--key", public},
-		"from a file":                         {"seal", "--key", public, "--from-file", file},
-		"the key that the operator publishes": {"seal", "--operator-namespace", ns},
+	must(t, kube.Create(t.Context(), cm))
+	for name, c := range map[string]struct {
+		args  []string
+		scope string
+	}{
+		"a key that is given":                 {[]string{"seal", "--key", public}, ns},
+		"from a file":                         {[]string{"seal", "--key", public, "--from-file", file}, ns},
+		"the key that the operator publishes": {[]string{"seal", "--operator-namespace", ns}, ns},
+		"another namespace":                   {[]string{"seal", "--key", public, "-n", "shop"}, "shop"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, _, err := call(t, lines, args...)
+			out, _, err := call(t, lines, c.args...)
 			must(t, err)
 			got, _, err := seal.Ring{key}.Open(out)
-			if err != nil || string(got) != "email="+person+"\nphone=+49 30 123456\n" {
+			if err != nil || string(got) != "# namespace: "+c.scope+"\nemail="+person+"\nphone=+49 30 123456\n" {
 				t.Errorf("sealed is %q, %v", got, err)
 			}
 			// The API takes it as it is.
-			must(t, c.Create(t.Context(), &v1alpha1.ErasureRequest{
+			must(t, kube.Create(t.Context(), &v1alpha1.ErasureRequest{
 				ObjectMeta: metav1.ObjectMeta{Namespace: ns, GenerateName: "request-"},
 				Spec:       v1alpha1.ErasureRequestSpec{Subject: v1alpha1.Subject{Sealed: out}},
 			}))
@@ -127,8 +131,21 @@ func TestSeal(t *testing.T) {
 	}
 }
 
+func TestSealWithoutANamespace(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("HOME", t.TempDir())
+	args := []string{"seal", "--key", key.Recipient().String()}
+	if out, _, err := call(t, "email="+person, args...); err == nil || !strings.Contains(err.Error(), "--namespace") || out != "" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	_, _, err = call(t, "email="+person, append(args, "-n", "shop")...) // offline
+	must(t, err)
+}
+
 func TestVerifySubject(t *testing.T) {
-	c, ns := kubeconfig(t)
+	c, ns := kubeconfigOf(t)
 	commitments, err := subject.CommitAll(rand.Reader, []subject.Identifier{{Type: "phone", Value: "1"}, {Type: "email", Value: person}})
 	must(t, err)
 	request := newRequest(t, c, ns, "request")
@@ -164,7 +181,7 @@ func TestVerifySubject(t *testing.T) {
 }
 
 func TestApproveAndDeny(t *testing.T) {
-	c, ns := kubeconfig(t)
+	c, ns := kubeconfigOf(t)
 	request := newRequest(t, c, ns, "request")
 	request.Status.State = v1alpha1.ErasureAwaitingApproval
 	request.Status.Conditions = []metav1.Condition{{
@@ -208,7 +225,7 @@ func TestApproveAndDeny(t *testing.T) {
 }
 
 func TestHoldRelease(t *testing.T) {
-	c, ns := kubeconfig(t)
+	c, ns := kubeconfigOf(t)
 	hold := &v1alpha1.LegalHold{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "hold"},
 		Spec:       v1alpha1.LegalHoldSpec{Reason: "a lawsuit", Authority: "a court"},

@@ -34,12 +34,13 @@ func noIdentifiers(_ *cobra.Command, args []string) error {
 }
 
 func sealCommand() *cobra.Command {
-	var file, key, namespace string
+	var file, key, operator, namespace string
 	cmd := &cobra.Command{
 		Use:   "seal",
 		Short: "Seal a person's identifiers to the operator, for spec.subject.sealed",
 		Long: "Seal a person's identifiers to the operator, for spec.subject.sealed of an ErasureRequest or a LegalHold. They are read " +
-			"from the standard input, one `type=identifier` per line, such as email=…; what is printed can be read by the operator only.",
+			"from the standard input, one `type=identifier` per line, such as email=…; what is printed can be read by the operator only, and for " +
+			"objects of the one namespace.",
 		Args: noIdentifiers,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ids, err := readIdentifiers(cmd, file)
@@ -47,11 +48,16 @@ func sealCommand() *cobra.Command {
 				return err
 			}
 			if key == "" {
-				if key, err = publishedKey(cmd, namespace); err != nil {
+				if key, err = publishedKey(cmd, operator); err != nil {
 					return err
 				}
 			}
-			text, err := seal.Seal(key, []byte(subject.Format(ids)))
+			if namespace == "" {
+				if namespace, err = ownNamespace(); err != nil {
+					return err
+				}
+			}
+			text, err := seal.Seal(key, []byte(subject.FormatFor(namespace, ids)))
 			if err != nil {
 				return err
 			}
@@ -62,11 +68,21 @@ func sealCommand() *cobra.Command {
 			return err
 		},
 	}
+	namespaceFlag(cmd, &namespace)
 	flags := cmd.Flags()
 	flags.StringVar(&file, "from-file", "", "file to read instead of the standard input")
 	flags.StringVar(&key, "key", "", "public key of the operator, age1… (default: the one that it publishes in the cluster)")
-	flags.StringVar(&namespace, "operator-namespace", operatorNamespace, "namespace of the operator, where its public key is")
+	flags.StringVar(&operator, "operator-namespace", operatorNamespace, "namespace of the operator, where its public key is")
 	return cmd
+}
+
+// ownNamespace is the kubeconfig's. Without one nobody knows for which namespace to seal.
+func ownNamespace() (string, error) {
+	namespace, _, err := kubeconfig().Namespace()
+	if err != nil {
+		return "", fmt.Errorf("--namespace is missing, that of the object which the text is for, and there is no other: %w", err)
+	}
+	return namespace, nil
 }
 
 func publishedKey(cmd *cobra.Command, namespace string) (string, error) {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -130,8 +131,14 @@ func CompileIntake(run, sealTo string, types []string, requests []Request) Plan 
 
 // newErasure has lists that are encoded as such also if they are empty.
 func newErasure(sealTo string, types []string, requests []Request) *Erasure {
-	return &Erasure{SealTo: sealTo, Types: append([]string{}, types...), Requests: append([]Request{}, requests...),
-		Steps: []ErasureStep{}}
+	all := append([]string{}, types...)
+	for _, r := range requests {
+		for _, c := range r.Commitments {
+			kind, _, _ := strings.Cut(c, ":")
+			all = append(all, kind)
+		}
+	}
+	return &Erasure{SealTo: sealTo, Types: sorted(all), Requests: append([]Request{}, requests...), Steps: []ErasureStep{}}
 }
 
 // types are the types of identifiers that datasets carry, in their order.

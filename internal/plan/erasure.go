@@ -7,7 +7,7 @@ package plan
 type Erasure struct {
 	// SealTo is the public key (age1…) that the account is sealed to: all that is told of single requests.
 	SealTo string `json:"sealTo"`
-	// Types are the types of identifiers that the data map knows, in their order.
+	// Types are the types of identifiers that the data map knows, or that a request was filed with, in their order.
 	Types []string `json:"types"`
 	// Requests are the requests that are served together. A request's place is its number: the folder of its identifiers,
 	// and what the account calls it.
@@ -22,6 +22,9 @@ type Request struct {
 	Ref
 	// Commit asks for commitments to the identifiers that were given.
 	Commit bool `json:"commit,omitempty"`
+	// Commitments are to the identifiers that the request was filed with. Nothing is done with others in their place: a
+	// Secret can be changed after a person has approved.
+	Commitments []string `json:"commitments,omitempty"`
 }
 
 // ErasureAction says what becomes of a person's records in a dataset.

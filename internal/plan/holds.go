@@ -92,47 +92,17 @@ func CompileCountHeld(store Datastore, holds []HoldInput) Plan {
 		TimeZone: cmp.Or(store.TimeZone, "UTC"), Limits: DefaultLimits, Datasets: c.data.datasets, Holds: c.rowHolds()}
 }
 
-// Touches tells whether carrying out the plan, which was compiled without the hold, may change or delete what the hold
-// keeps in the datastore as it is now: directly, or by a foreign key of a dataset from which references lead to one that
-// changes. It is true where that cannot be told.
+// Touches tells whether a run that carries out the plan, which was compiled without the hold, has to stop for it. Only one
+// that changes nothing need not, and for a hold that covers nothing of the datastore: two datasets may be one table under
+// two names, or a table and its partition, and that only the engine can tell.
 func Touches(p *Plan, now Datastore, h HoldInput) bool {
-	changed := p.changed()
-	if len(changed) == 0 || h.Covered(now.Datasets) == nil && h.Covered(p.Datasets) == nil {
-		return false
-	}
-	if now.Unmapped || now.Ref.UID != p.Datastore.UID || now.Ref.Generation != p.Datastore.Generation {
-		return true
-	}
-	m := newDataMap(p.Datasets)
-	for i := range m.datasets {
-		if !m.kept(h, i) {
-			continue
-		}
-		for _, name := range changed {
-			j, known := m.place[name]
-			if !known || i == j || m.reaches[i][j] {
-				return true
-			}
-		}
-	}
-	return false
+	return p.changes() && (h.Covered(now.Datasets) != nil || h.Covered(p.Datasets) != nil)
 }
 
-// changed are the datasets that the plan's steps change.
-func (p *Plan) changed() []string {
-	var out []string
+// changes tells whether any step changes records.
+func (p *Plan) changes() bool {
 	if p.Mode == Simulate {
-		return nil
+		return false
 	}
-	for _, s := range p.Steps {
-		out = append(out, s.Dataset)
-	}
-	if p.Erasure != nil {
-		for i := range p.Erasure.Steps {
-			if s := &p.Erasure.Steps[i]; s.Acts() {
-				out = append(out, s.Dataset)
-			}
-		}
-	}
-	return out
+	return len(p.Steps) > 0 || p.Erasure != nil && slices.ContainsFunc(p.Erasure.Steps, func(s ErasureStep) bool { return s.Acts() })
 }

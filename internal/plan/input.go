@@ -63,8 +63,6 @@ type Datastore struct {
 	Datasets []Dataset
 	// OnErasure says, by the names of datasets, what becomes of a person's records. A dataset that is not in it does not say.
 	OnErasure map[string]OnErasure
-	// Unmapped says that foreign keys may point to datasets that Datasets does not know of.
-	Unmapped bool
 }
 
 // OnErasure is what becomes of a person's records in a dataset.

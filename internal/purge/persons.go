@@ -36,7 +36,7 @@ func (r *runner) persons() (persons []engine.Person, problems []receipt.Reason) 
 	persons, problems = make([]engine.Person, n), make([]receipt.Reason, n)
 	for i := range n {
 		person, err := r.person(r.SubjectsDir, i, fmt.Sprintf("%d.given", i), fmt.Sprintf("%d.derived", i))
-		if err != nil || len(person.Given)+len(person.Derived) == 0 {
+		if err != nil || len(person.Given)+len(person.Derived) == 0 || !subject.Agree(r.plan.Erasure.Requests[i].Commitments, person.Given) {
 			problems[i] = receipt.SubjectUnreadable
 			r.Log.Warn("The subject of a request cannot be used", "request", r.plan.Erasure.Requests[i].Name)
 			continue

@@ -121,6 +121,9 @@ const (
 	NoIdentifier Reason = "NoIdentifier"
 	// Undeclared says that the data map does not say what to do: datasets[].onErasure is missing.
 	Undeclared Reason = "Undeclared"
+	// AlreadyDone says that records were found, and that nothing was left to do: they had been anonymized before, or somebody
+	// else deleted them in between.
+	AlreadyDone Reason = "AlreadyDone"
 	// ReferencedByRetained says that records stay because others, which must be kept, refer to them.
 	ReferencedByRetained Reason = "ReferencedByRetained"
 	// ObligationUnclear says that it cannot be reckoned until when records must be retained, so that all of them stay.

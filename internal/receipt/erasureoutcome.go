@@ -22,6 +22,7 @@ import (
 //	          it may have: some were found, and the account  Deleted or Anonymized, whichever the step does
 //	          is not exact
 //	          nobody knows: a part of the account is lost    Failed, AccountLost
+//	          some were found: somebody else did it          Deleted or Anonymized, AlreadyDone
 //	          else                                           NotFound
 //	not verified, a part of the account is lost              Failed, AccountLost
 //	          no identifier leads there, and nothing changed Skipped, NoIdentifier
@@ -116,6 +117,13 @@ func (t *tally) seen(e ending) (ErasureOutcome, Reason) {
 		return ErasureRetainedByObligation, ObligationUnclear
 	case left.Retained > 0 || left.N > 0:
 		return ErasureRetainedByObligation, bound
+	}
+	return t.clean(e)
+}
+
+// clean is the outcome where a look after the last change found nothing.
+func (t *tally) clean(e ending) (ErasureOutcome, Reason) {
+	switch {
 	case t.deleted > 0:
 		return ErasureDeleted, ""
 	case t.anonymized > 0:
@@ -124,6 +132,8 @@ func (t *tally) seen(e ending) (ErasureOutcome, Reason) {
 		return done(e.step.Action), t.lostReason()
 	case t.lost:
 		return ErasureFailed, AccountLost
+	case t.found() > 0 && e.step.Acts():
+		return done(e.step.Action), AlreadyDone
 	}
 	return ErasureNotFound, ""
 }

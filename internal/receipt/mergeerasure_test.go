@@ -81,7 +81,7 @@ func TestMergeErasureOutcomes(t *testing.T) {
 		"not found":  {del, hourly(told(Succeeded, found(0), gone, finished)), want{ErasureNotFound, "", 0, 0, true, true}},
 		"rolled back, and tried again": {del, hourly(told(Succeeded, found(3), flight(3), reverted, flight(3), committed, gone, finished)),
 			want{ErasureDeleted, "", 3, 3, true, true}},
-		"gone by another hand": {del, hourly(told(Succeeded, found(3), gone, finished)), want{ErasureNotFound, "", 3, 0, true, true}},
+		"gone by another hand": {del, hourly(told(Succeeded, found(3), gone, finished)), want{ErasureDeleted, AlreadyDone, 3, 0, true, true}},
 		"no identifier":        {del, hourly(told(Succeeded, nobody, gone, finished)), want{ErasureSkipped, NoIdentifier, 0, 0, true, false}},
 		"disagreeing":          {del, hourly(told(Succeeded, problem, found(3), still(Numbers{N: 3}), finished)), want{ErasureSkipped, IdentifiersDisagree, 3, 0, true, false}},
 		"disagreeing after something was done": {del, hourly(told("", found(3), flight(1), committed), told(Succeeded, problem, found(2), finished)),

@@ -15,8 +15,10 @@ import (
 	"dataretention.dev/retention-operator/internal/subject"
 )
 
-// Lost says whether nobody will ever open a text that could not be opened.
-func Lost(err error) bool { return errors.Is(err, seal.ErrOtherKey) || errors.Is(err, seal.ErrDamaged) }
+// Lost says whether nobody will ever read a text that could not be opened.
+func Lost(err error) bool {
+	return errors.Is(err, seal.ErrOtherKey) || errors.Is(err, seal.ErrDamaged) || errors.Is(err, sealing.ErrUnreadable)
+}
 
 // maxSealed is what a status takes of one sealed text, in bytes.
 const maxSealed = 16384
@@ -72,6 +74,23 @@ func Derived(ctx context.Context, keys sealing.Keys, r, parent *retentionv1.Eras
 	return all, nil
 }
 
+// Given opens what the request has sealed, and tells to which key. A request that was made from another may have the text
+// of that one, if that one knows it.
+func Given(ctx context.Context, live client.Reader, keys sealing.Keys, r *retentionv1.ErasureRequest) ([]subject.Identifier, string, error) {
+	ids, key, err := sealing.OpenFor(ctx, keys, r.Spec.Subject.Sealed, r.Namespace)
+	if !errors.Is(err, sealing.ErrScope) {
+		return ids, key, err
+	}
+	parent, unread := Family(ctx, live, r)
+	if unread != nil {
+		return nil, "", fmt.Errorf("reading the request that this one was made from: %w", unread)
+	}
+	if parent == nil {
+		return nil, "", err
+	}
+	return sealing.OpenFor(ctx, keys, r.Spec.Subject.Sealed, r.Namespace, parent.Namespace)
+}
+
 // Open opens one sealed text; an empty one holds nothing.
 func Open(ctx context.Context, keys sealing.Keys, text string) ([]subject.Identifier, error) {
 	if text == "" {
@@ -85,11 +104,15 @@ func Open(ctx context.Context, keys sealing.Keys, text string) ([]subject.Identi
 	if errors.Is(err, subject.ErrEmpty) {
 		return nil, nil
 	}
-	return ids, err
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", sealing.ErrUnreadable, err)
+	}
+	return ids, nil
 }
 
-// Seal seals identifiers to the current key; none give an empty text.
-func Seal(ctx context.Context, keys sealing.Keys, ids []subject.Identifier) (string, error) {
+// Seal seals identifiers to the current key, for use in a namespace, or by the operator only (subject.Operator); none give an
+// empty text.
+func Seal(ctx context.Context, keys sealing.Keys, scope string, ids []subject.Identifier) (string, error) {
 	if len(ids) == 0 {
 		return "", nil
 	}
@@ -97,7 +120,7 @@ func Seal(ctx context.Context, keys sealing.Keys, ids []subject.Identifier) (str
 	if err != nil {
 		return "", fmt.Errorf("finding the key to seal to: %w", err)
 	}
-	text, err := seal.Seal(recipient, []byte(subject.Format(ids)))
+	text, err := seal.Seal(recipient, []byte(subject.FormatFor(scope, ids)))
 	if err == nil && len(text) > maxSealed {
 		return "", ErrTooLong
 	}

@@ -5,6 +5,7 @@
 package erasure
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -62,6 +63,19 @@ func Matches(s *retentionv1.DatastoreSelector, of map[string]string) bool {
 	}
 	selector, err := metav1.LabelSelectorAsSelector(s.AsLabelSelector())
 	return err == nil && selector.Matches(labels.Set(of))
+}
+
+// Types are the types of identifiers that the Datastores know.
+func Types(datastores ...*retentionv1.Datastore) []string {
+	types := map[string]bool{}
+	for _, ds := range datastores {
+		for i := range ds.Spec.Datasets {
+			for _, id := range ds.Spec.Datasets[i].Identifiers {
+				types[id.Type] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(types))
 }
 
 // Entry returns the request's entry for a Datastore, or nil.

@@ -16,9 +16,10 @@ import (
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/controllers/internal/planinput"
+	"dataretention.dev/retention-operator/controllers/internal/sealing"
 	"dataretention.dev/retention-operator/internal/plan"
 	"dataretention.dev/retention-operator/internal/purgejob"
-	"dataretention.dev/retention-operator/internal/seal"
+	"dataretention.dev/retention-operator/internal/subject"
 )
 
 // Set is the holds that are in force on a Datastore, in the order of their UIDs.
@@ -128,37 +129,42 @@ func (s Set) Sealed(p *plan.Plan) bool {
 	})
 }
 
-// Opener opens what was sealed to the manager's keys, and tells to which.
-type Opener interface {
-	Open(ctx context.Context, text string) (plaintext []byte, publicKey string, err error)
-}
+// Opener opens what was sealed to the manager's keys.
+type Opener = sealing.Opener
 
-// Carried opens what the holds of a plan have sealed, for the short-lived Secret of its Job. What no key opens is left
-// out: the purge process then says that the hold cannot be read, and changes nothing.
+// Carried opens what the holds of a plan have sealed, for the short-lived Secret of its Job. What cannot be read there is
+// left out: the purge process then says that the hold cannot be read, and changes nothing.
 func (s Set) Carried(ctx context.Context, keys Opener, p *plan.Plan) (map[string]string, error) {
 	out := map[string]string{}
 	for n := range p.Holds {
-		subject := s.subject(p.Holds[n].UID)
-		if subject == nil || subject.Sealed == "" {
+		hold := s.hold(p.Holds[n].UID)
+		if hold == nil || hold.Spec.Subject == nil || hold.Spec.Subject.Sealed == "" {
 			continue
 		}
-		plaintext, _, err := keys.Open(ctx, subject.Sealed)
+		ids, _, err := sealing.OpenFor(ctx, keys, hold.Spec.Subject.Sealed, hold.Namespace)
 		switch {
-		case errors.Is(err, seal.ErrOtherKey), errors.Is(err, seal.ErrDamaged):
+		case errors.Is(err, sealing.ErrUnreadable):
 		case err != nil:
 			return nil, fmt.Errorf("opening the subject of legal hold %s: %w", p.Holds[n].Name, err)
 		default:
-			out[purgejob.HoldKey(n)] = string(plaintext)
+			out[purgejob.HoldKey(n)] = subject.Format(ids)
 		}
 	}
 	return out, nil
 }
 
-func (s Set) subject(uid string) *retentionv1.Subject {
+func (s Set) hold(uid string) *retentionv1.LegalHold {
 	for i := range s {
 		if string(s[i].UID) == uid {
-			return s[i].Spec.Subject
+			return &s[i]
 		}
+	}
+	return nil
+}
+
+func (s Set) subject(uid string) *retentionv1.Subject {
+	if hold := s.hold(uid); hold != nil {
+		return hold.Spec.Subject
 	}
 	return nil
 }

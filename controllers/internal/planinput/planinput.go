@@ -4,8 +4,6 @@
 package planinput
 
 import (
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
@@ -65,7 +63,6 @@ func Datastore(d *retentionv1.Datastore) plan.Datastore {
 		Identity:  d.Status.Identity,
 		TimeZone:  d.Spec.GetTimeZone(),
 		OnErasure: map[string]plan.OnErasure{},
-		Unmapped:  unmapped(d),
 	}
 	for i := range d.Spec.Datasets {
 		s := &d.Spec.Datasets[i]
@@ -89,12 +86,6 @@ func Datastore(d *retentionv1.Datastore) plan.Datastore {
 		out.Datasets = append(out.Datasets, dataset)
 	}
 	return out
-}
-
-// unmapped says whether the latest probe saw foreign keys that the data map does not know, or could not look.
-func unmapped(d *retentionv1.Datastore) bool {
-	c := meta.FindStatusCondition(d.Status.Conditions, retentionv1.ConditionReferencesMapped)
-	return c != nil && c.Status != metav1.ConditionTrue
 }
 
 func identifier(id retentionv1.Identifier) plan.Identifier {

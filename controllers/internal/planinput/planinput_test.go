@@ -45,15 +45,6 @@ func TestDatastore(t *testing.T) {
 	if diff := cmp.Diff(want, Datastore(d)); diff != "" {
 		t.Errorf("datastore (-want +got):\n%s", diff)
 	}
-	for status, unmapped := range map[metav1.ConditionStatus]bool{"": false, metav1.ConditionTrue: false, metav1.ConditionFalse: true, metav1.ConditionUnknown: true} {
-		d.Status.Conditions = nil
-		if status != "" {
-			d.Status.Conditions = []metav1.Condition{{Type: retentionv1.ConditionReferencesMapped, Status: status}}
-		}
-		if got := Datastore(d).Unmapped; got != unmapped {
-			t.Errorf("ReferencesMapped %q: unmapped %v, want %v", status, got, unmapped)
-		}
-	}
 }
 
 func TestHold(t *testing.T) {

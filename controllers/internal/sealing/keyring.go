@@ -36,9 +36,7 @@ const (
 type Keys interface {
 	// Recipient is the public key to seal to.
 	Recipient(ctx context.Context) (string, error)
-	// Open decrypts what was sealed to any key that is still there, and tells which public key that was. Its errors
-	// seal.ErrOtherKey and seal.ErrDamaged are about the text; every other one says that the keys cannot be had now.
-	Open(ctx context.Context, text string) (plaintext []byte, publicKey string, err error)
+	Opener
 }
 
 // Keyring has the keys in a Secret. Any number of managers may use it at once.

@@ -182,5 +182,6 @@ func (st *anonymizeStep) refresh(ctx context.Context) error {
 		return engine.Fail(receipt.TableNotFound, st.step.Path)
 	}
 	st.table = t
-	return nil
+	st.due.held, err = st.s.heldIn(ctx, t)
+	return err
 }

@@ -20,6 +20,10 @@ type upward struct {
 	to   identified
 }
 
+// maxHops bounds how far up is looked.
+const maxHops = 8
+
+// upHop is one reference.
 type upHop struct {
 	table    string
 	from, to column
@@ -49,12 +53,9 @@ func (f *search) compare(ctx context.Context) error {
 func (f *search) direct(set *searched, kind string) map[location][]int32 {
 	out := map[location][]int32{}
 	for at, rec := range set.records {
-		for _, c := range rec.claims {
-			if !f.given[c.person][kind] || f.problems[c.person] != "" {
-				continue
-			}
-			if w := set.ways[c.way]; w.own && !w.identified.ends && w.seen[asked{c.person, c.value}] == isGiven {
-				out[at] = append(out[at], c.person)
+		for _, person := range rec.direct {
+			if f.given[person][kind] && f.problems[person] == "" {
+				out[at] = append(out[at], person)
 			}
 		}
 	}
@@ -64,15 +65,14 @@ func (f *search) direct(set *searched, kind string) map[location][]int32 {
 // upward finds the ways up from a dataset, by the kind of identifier that they lead to.
 func (f *search) upward(set *searched) map[string][]upward {
 	out := map[string][]upward{}
-	climbed := map[*way]bool{}
-	var climb func(at *searched, hops []upHop, carried []string)
-	climb = func(at *searched, hops []upHop, carried []string) {
+	var climb func(at *searched, hops []upHop, carried []string, visited []int)
+	climb = func(at *searched, hops []upHop, carried []string, visited []int) {
 		for _, w := range at.ways {
 			p := f.sets[w.parent]
-			if w.own || p.reason != "" || climbed[w] {
+			// Over a dataset that was left before, such as from an answer to what it answers, one comes to other persons.
+			if w.own || p.reason != "" || slices.Contains(visited, w.parent) || len(hops) == maxHops {
 				continue
 			}
-			climbed[w] = true
 			next := append(slices.Clone(hops), upHop{p.table.name, w.column, p.table.columns[w.key]})
 			kinds := slices.Clone(carried)
 			for _, i := range p.identifiers {
@@ -80,10 +80,10 @@ func (f *search) upward(set *searched) map[string][]upward {
 					if !slices.ContainsFunc(out[i.kind], func(u upward) bool { return slices.Equal(u.hops, next) }) {
 						out[i.kind] = append(out[i.kind], upward{next, i})
 					}
-					kinds = append(kinds, i.kind)
 				}
+				kinds = append(kinds, i.kind)
 			}
-			climb(p, next, kinds)
+			climb(p, next, kinds, append(slices.Clone(visited), w.parent))
 		}
 	}
 	var own []string
@@ -91,7 +91,7 @@ func (f *search) upward(set *searched) map[string][]upward {
 		own = append(own, i.kind)
 	}
 	if len(own) > 0 {
-		climb(set, nil, own)
+		climb(set, nil, own, []int{set.index})
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -103,8 +104,8 @@ func (st *erasureStep) reachable() error {
 // Those that are furthest from the identifiers come first, so that a pass which ends in the middle leaves the way to the
 // others.
 func (st *erasureStep) Erase(ctx context.Context, skip []bool, progress engine.ErasureProgress) error {
-	if !st.step.Acts() {
-		return nil
+	if !st.step.Acts() || st.trouble != nil {
+		return st.trouble
 	}
 	if err := st.prepare(ctx); err != nil {
 		return err
@@ -120,21 +121,25 @@ func (st *erasureStep) Erase(ctx context.Context, skip []bool, progress engine.E
 	w := &erasing{erasureStep: st, skip: skip, progress: progress}
 	if st.rewrite != nil {
 		st.rewrite.begin()
-		return w.pass(ctx, false)
+		if err := w.pass(ctx); err != nil {
+			return err
+		}
+		return st.late
 	}
 	self := slices.ContainsFunc(st.keys, func(k foreignKey) bool { return k.self })
 	for before := int64(-1); w.erased > before; {
 		before = w.erased
-		if err := w.pass(ctx, false); err != nil {
+		if err := w.pass(ctx); err != nil {
 			return err
 		}
-		if !self {
-			return st.late
+		if self && w.erased == before {
+			if err := w.rings(ctx); err != nil {
+				return err
+			}
 		}
-	}
-	// What is left may be a ring, which can go only as a whole.
-	if err := w.pass(ctx, true); err != nil {
-		return err
+		if !self {
+			break
+		}
 	}
 	return st.late
 }
@@ -149,7 +154,7 @@ type erasing struct {
 	stuck int
 }
 
-func (w *erasing) pass(ctx context.Context, ring bool) error {
+func (w *erasing) pass(ctx context.Context) error {
 	var at []location
 	for where, rec := range w.set.records {
 		if rec.fate == fateOpen && slices.ContainsFunc(rec.claims, w.wanted) {
@@ -167,7 +172,7 @@ func (w *erasing) pass(ctx context.Context, ring bool) error {
 		if len(some.at) == 0 {
 			continue
 		}
-		if err := w.erase(ctx, some, ring); err != nil {
+		if err := w.erase(ctx, some); err != nil {
 			return err
 		}
 		for _, where := range some.at {
@@ -179,12 +184,44 @@ func (w *erasing) pass(ctx context.Context, ring bool) error {
 	return nil
 }
 
+// rings erases records that nothing keeps but each other, all at once.
+func (w *erasing) rings(ctx context.Context) error {
+	for _, rec := range w.set.records {
+		rec.blockers = nil
+	}
+	if err := w.block(ctx, w.keys); err != nil {
+		return err
+	}
+	ring := map[location]bool{}
+	for at, rec := range w.set.records {
+		ring[at] = rec.fate == fateOpen && len(rec.blockers) > 0 && slices.ContainsFunc(rec.claims, w.wanted)
+	}
+	for changed := true; changed; {
+		changed = false
+		for at := range ring {
+			if ring[at] && slices.ContainsFunc(w.set.records[at].blockers, func(b blocker) bool { return !ring[b.at] }) {
+				ring[at], changed = false, true
+			}
+		}
+	}
+	maps.DeleteFunc(ring, func(_ location, in bool) bool { return !in })
+	for _, some := range w.set.parts(slices.Collect(maps.Keys(ring)), int(max(1, w.s.in.Plan.Limits.BatchRecords))) {
+		if w.progress.Stopping() {
+			return engine.ErrStopped
+		}
+		if err := w.deleteSome(ctx, some, true); err != nil && !local(err) {
+			return err
+		}
+	}
+	return nil
+}
+
 // wanted says whether a claim is that of a person whose records go.
 func (w *erasing) wanted(c claim) bool { return int(c.person) >= len(w.skip) || !w.skip[c.person] }
 
 // erase erases some records in one transaction, or, if that fails for a reason that need not concern all of them, in parts.
 // What fails alone is left behind.
-func (w *erasing) erase(ctx context.Context, p places, ring bool) error {
+func (w *erasing) erase(ctx context.Context, p places) error {
 	if w.progress.Stopping() {
 		return engine.ErrStopped
 	}
@@ -192,7 +229,7 @@ func (w *erasing) erase(ctx context.Context, p places, ring bool) error {
 	if w.rewrite != nil {
 		err = w.rewriteSome(ctx, p)
 	} else {
-		err = w.deleteSome(ctx, p, ring)
+		err = w.deleteSome(ctx, p, false)
 	}
 	if err == nil || !local(err) {
 		return err
@@ -214,7 +251,7 @@ func (w *erasing) erase(ctx context.Context, p places, ring bool) error {
 	for part := range slices.Chunk(p.at, size) {
 		smaller := p
 		smaller.at = part
-		if err := w.erase(ctx, smaller, ring); err != nil {
+		if err := w.erase(ctx, smaller); err != nil {
 			return err
 		}
 	}
@@ -261,6 +298,9 @@ func (w *erasing) deleteSome(ctx context.Context, p places, ring bool) error {
 			return err
 		})
 		w.s.witness = w.witness(p, gone)
+		if ring {
+			err = told(err) // a ring that is kept by a record of another is kept still when it is tried again
+		}
 		return int64(len(gone)), err
 	})
 	if err != nil {

@@ -123,6 +123,10 @@ func TestErasureKeeps(t *testing.T) {
 			schema: users, maps: []plan.Dataset{userMap, {Name: "c", Path: "public.users", Identifiers: userMap.Identifiers}}, persons: a,
 			steps: action(plan.EraseRetain), left: only("users", engine.Left{Retained: 1}), rest: map[string]string{ids("users"): "1,2"},
 		},
+		"one table under two names, of which one is retained by a policy and leads to nobody": {
+			schema: users, maps: []plan.Dataset{userMap, {Name: "c", Path: "public.users", Protected: true}}, persons: a,
+			steps: []plan.ErasureStep{{Dataset: "users", Action: plan.EraseDelete}}, left: only("users", engine.Left{Retained: 1}), rest: map[string]string{ids("users"): "1,2"},
+		},
 		"partitions are anonymized": {
 			schema: `CREATE TABLE users (id int, email text, at date) PARTITION BY LIST (at); CREATE TABLE u0 PARTITION OF users FOR VALUES IN ('2020-01-01'); CREATE TABLE u1 PARTITION OF users FOR VALUES IN ('2020-01-02', '2020-01-03');
 				INSERT INTO users SELECT i, CASE WHEN i % 2 = 0 THEN 'a@x' ELSE 'b@x' END, date '2020-01-01' + i % 3 FROM generate_series(1, 12) i`,

@@ -286,7 +286,10 @@ func TestManyPersonsCostOnePass(t *testing.T) {
 		manyTook = min(manyTook, took)
 	}
 	t.Logf("1 person: %v, %d blocks; 1,000 persons: %v, %d blocks", oneTook, oneBlocks, manyTook, manyBlocks)
-	if manyTook > 3*oneTook || manyBlocks > 3*oneBlocks || oneBlocks == 0 {
-		t.Error("1,000 persons cost more than three times as much as one")
+	if manyBlocks > 3*oneBlocks || oneBlocks == 0 {
+		t.Error("the server read more than three times as much for 1,000 persons as for one")
+	}
+	if manyTook > 10*oneTook { // beside other tests, time says little
+		t.Error("1,000 persons took more than ten times as long as one")
 	}
 }

@@ -114,20 +114,52 @@ func (e *erasure) decide(ctx context.Context) error {
 	return nil
 }
 
-// agree has a record that two datasets of the data map have in common stay if one of them says so.
+// agree has a table that is mapped under two names, or as a table and its partition, treated in one way: what one dataset
+// keeps no other erases. Where nobody can tell what another keeps, nothing is erased.
 func (e *erasure) agree() {
 	for _, i := range e.place {
-		for _, j := range e.place {
-			if i == j || e.sets[i].table == nil || e.sets[j].table == nil || !e.sets[i].shares(e.sets[j]) {
+		st := e.steps[i]
+		for j, other := range e.sets {
+			if i == j || st.set.table == nil || other.table == nil || !st.set.shares(other) {
 				continue
 			}
-			for at, rec := range e.sets[i].records {
-				if other := e.sets[j].records[at]; other != nil && rec.fate == fateOpen && (other.fate.stays() || other.fate == fateUndeclared) {
-					rec.fate = other.fate
-				}
+			by := e.steps[j]
+			switch {
+			case by == nil && !other.plan.Protected:
+			case by == nil:
+				st.yield(other, func(location) (fate, bool) { return fateKept, true })
+			case other.reason != "" && st.trouble == nil:
+				st.trouble = engine.Fail(other.reason, other.plan.Path)
+			case by.trouble != nil && st.trouble == nil:
+				st.trouble = by.trouble
+			default:
+				st.yield(other, func(at location) (fate, bool) {
+					rec := other.records[at]
+					return rec.decided(), rec != nil && (rec.fate.stays() || rec.fate == fateUndeclared)
+				})
 			}
 		}
 	}
+}
+
+// yield leaves the records to their fate that another dataset keeps.
+func (st *erasureStep) yield(other *searched, keeps func(location) (fate, bool)) {
+	for at, rec := range st.set.records {
+		if _, shared := other.leaves[at.leaf]; !shared || rec.fate != fateOpen {
+			continue
+		}
+		if to, kept := keeps(at); kept {
+			rec.fate = to
+		}
+	}
+}
+
+// decided is what was decided about a record; fateOpen if there is none.
+func (rec *found) decided() fate {
+	if rec == nil {
+		return fateOpen
+	}
+	return rec.fate
 }
 
 // shares says whether a table holds records of both datasets.
@@ -319,7 +351,7 @@ func (e *erasure) block(ctx context.Context) error {
 	}
 	for _, i := range e.place {
 		if st := e.steps[i]; st.set.reason == "" && st.trouble == nil && st.step.Acts() {
-			if err := st.block(ctx, protected); err != nil {
+			if err := st.block(ctx, st.set.table.blocking(protected)); err != nil {
 				if err := st.tell(err); err != nil {
 					return err
 				}
@@ -349,8 +381,8 @@ func (e *erasure) mustStay(at location) bool {
 	return false
 }
 
-// block finds the records that keep those of the dataset that should go.
-func (st *erasureStep) block(ctx context.Context, protected map[uint32]bool) error {
+// block finds the records that keep those of the dataset that should go, by keys and by what the data map says.
+func (st *erasureStep) block(ctx context.Context, keys []foreignKey) error {
 	var at []location
 	pins := st.pins()
 	for where, rec := range st.set.records {
@@ -363,7 +395,7 @@ func (st *erasureStep) block(ctx context.Context, protected map[uint32]bool) err
 		return nil
 	}
 	for _, some := range st.set.parts(at, maxRead) {
-		for _, k := range st.set.table.blocking(protected) {
+		for _, k := range keys {
 			var a arguments
 			sql := "SELECT t.ctid::text, child.tableoid, child.ctid::text FROM " + some.target + " AS t JOIN " + k.childName + " AS child ON " +
 				strings.Join(k.conditions("t", &a), " AND ") + " WHERE " + some.where(&a)

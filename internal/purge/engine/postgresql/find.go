@@ -60,6 +60,7 @@ func (f *search) again(ctx context.Context) error {
 			return err
 		}
 		clear(set.records)
+		f.suspects = nil
 		for _, w := range set.ways {
 			w.pending = w.pending[:0]
 			for a := range w.seen {
@@ -87,6 +88,11 @@ func (f *search) look(ctx context.Context) error {
 					}
 				}
 			}
+		}
+	}
+	for _, one := range f.suspects {
+		if one.way.seen[one.asked] == isVague {
+			f.problems[one.asked.person] = receipt.IdentifiersDisagree
 		}
 	}
 	return f.compare(ctx)
@@ -201,12 +207,20 @@ func (f *search) absorb(set *searched, n int, one answer, a asked) error {
 		}
 	}
 	ends := w.own && w.identified.ends
-	if w.own && !ends && (w.seen[a] != isCertain || set.table.unique[w.column.name]) {
-		f.contradict(set, w, a.person, one.texts)
+	if w.own && !ends && f.contradicts(set, w, a.person, one.texts) {
+		switch {
+		case w.seen[a] == isGiven || set.table.unique[w.column.name]:
+			f.problems[a.person] = receipt.IdentifiersDisagree
+		case w.seen[a] == isVague:
+			f.suspects = append(f.suspects, suspect{w, a})
+		}
 	}
 	rec, err := set.record(one, f.round)
 	if err != nil {
 		return err
+	}
+	if w.own && !ends && w.seen[a] == isGiven && !slices.Contains(rec.direct, a.person) {
+		rec.direct = append(rec.direct, a.person)
 	}
 	c := claim{a.person, int32(n), a.value, ends || w.seen[a] == isShared} // there are few ways
 	f.claim(set, rec, c, one.texts)
@@ -281,17 +295,13 @@ func (f *search) derive(set *searched, i identified, person int32, text string) 
 	f.learn(person, subject.Identifier{Type: i.kind, Value: text}, from)
 }
 
-// contradict looks whether a record that carries one identifier of a person carries another one that is not the person's,
-// of a type that the person was named by: then the two are different persons', and nobody can tell whose the record is.
-func (f *search) contradict(set *searched, w *way, person int32, texts []*string) {
-	for _, i := range set.identifiers {
-		if i.kind == w.identified.kind || !i.leads {
-			continue
-		}
-		if text, ok := set.text(texts, i.column.name); ok && f.foreign(person, i, text) {
-			f.problems[person] = receipt.IdentifiersDisagree
-		}
-	}
+// contradicts says whether a record that carries one identifier of a person carries another one that is not the person's, of
+// a type that the person was named by: then the two are different persons', and nobody can tell whose the record is.
+func (f *search) contradicts(set *searched, w *way, person int32, texts []*string) bool {
+	return slices.ContainsFunc(set.identifiers, func(i identified) bool {
+		text, ok := set.text(texts, i.column.name)
+		return ok && i.kind != w.identified.kind && i.leads && f.foreign(person, i, text)
+	})
 }
 
 // foreign says whether a text is an identifier of a type that the person was named by, and none of the person's.

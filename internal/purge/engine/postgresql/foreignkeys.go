@@ -210,15 +210,24 @@ func (s *session) protectedTables(ctx context.Context) (map[uint32]bool, error) 
 	return protected, nil
 }
 
-// tree are the OIDs of the table at a path and of all that is a part of it or inherits from it; none if there is no table.
+// tree are the OIDs of the table at a path and of all that is a part of it or inherits from it, with the partitions that
+// are on their way out of it; none if there is no table.
 func (s *session) tree(ctx context.Context, path string) ([]uint32, error) {
+	var oid uint32
+	var kind string
 	var tree []uint32
-	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		oid, _, err := find(ctx, conn, path)
-		if err != nil || oid == 0 {
+	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		if oid, kind, err = find(ctx, conn, path); err != nil || oid == 0 {
 			return err
 		}
 		return conn.QueryRow(ctx, treeOf+` SELECT ARRAY(SELECT oid FROM tree)`, oid).Scan(&tree)
 	})
+	if err != nil {
+		return nil, err
+	}
+	begun, err := s.begunPartitions(ctx, &table{oid: oid, partitioned: kind == "p"})
+	for _, p := range begun {
+		tree = append(tree, p.oid)
+	}
 	return tree, err
 }

@@ -23,8 +23,9 @@ import (
 // that the hold keeps.
 type holds struct {
 	*search
-	// covers says which datasets each hold covers.
-	covers [][]bool
+	// covers says which datasets each hold covers, leads in which the person's records lead to what it covers: without these,
+	// nobody could tell the next time what is held.
+	covers, leads [][]bool
 	// circle says whether references lead from one dataset to another and back.
 	circle func(i, j int) bool
 	// texts are those that each way looks for, by the person.
@@ -59,12 +60,34 @@ func keeping(p *plan.Plan) []bool {
 	if len(p.Holds) == 0 {
 		return out
 	}
+	for n := range p.Holds {
+		for i, leads := range leading(p, n) {
+			out[i] = out[i] || leads
+		}
+	}
 	reaches := reachesIn(p)
 	for j, d := range p.Datasets {
 		if slices.ContainsFunc(p.Holds, func(h plan.Hold) bool { return slices.Contains(h.Datasets, d.Name) }) {
 			for i := range out {
 				out[i] = out[i] || i == j || reaches[i][j]
 			}
+		}
+	}
+	return out
+}
+
+// leading says in which datasets a person's records lead to those that hold n covers: references lead there, or they may tell
+// of further identifiers.
+func leading(p *plan.Plan, n int) []bool {
+	out := make([]bool, len(p.Datasets))
+	if !p.Holds[n].Subject {
+		return out
+	}
+	reaches := reachesIn(p)
+	for i, d := range p.Datasets {
+		out[i] = slices.ContainsFunc(d.Identifiers, func(id plan.Identifier) bool { return id.Type != d.Identifiers[0].Type })
+		for j, o := range p.Datasets {
+			out[i] = out[i] || reaches[j][i] && slices.Contains(p.Holds[n].Datasets, o.Name)
 		}
 	}
 	return out
@@ -146,7 +169,7 @@ func (h *holds) begin(ctx context.Context, n int, p engine.Person) error {
 	for i, set := range h.sets {
 		covers[i] = slices.Contains(hold.Datasets, set.plan.Name)
 	}
-	h.covers = append(h.covers, covers)
+	h.covers, h.leads = append(h.covers, covers), append(h.leads, leading(h.s.in.Plan, n))
 	if hold.Subject && len(p.Given)+len(p.Derived) == 0 || hold.Subject == (hold.Condition != nil) {
 		return engine.Fail(receipt.HoldUnreadable, hold.Name)
 	}
@@ -273,7 +296,7 @@ func (h *holds) keep(n int, set *searched, alias string, direct bool, depth int,
 		some = append(some, condition(alias, a))
 	}
 	// What the hold keeps of a covered dataset is all that is the person's; of any other, what refers to what it keeps.
-	theirs := subject && (!direct || covered)
+	theirs := subject && (!direct || covered || depth == 0 && h.leads[n][set.index])
 	for _, w := range set.ways {
 		x := quoted(alias, w.column.name)
 		switch {
@@ -351,6 +374,10 @@ func (s *session) heldIn(ctx context.Context, t *table) (holding, error) {
 	if len(s.in.Plan.Holds) > 0 && s.holds == nil {
 		return nil, engine.Fail(receipt.HoldUnreadable, t.relation)
 	}
+	begun, err := s.begunPartitions(ctx, t)
+	if err != nil {
+		return nil, err
+	}
 	keeping := keeping(s.in.Plan)
 	for i, d := range s.in.Plan.Datasets {
 		if !d.Held && !keeping[i] {
@@ -360,7 +387,7 @@ func (s *session) heldIn(ctx context.Context, t *table) (holding, error) {
 		if err != nil {
 			return nil, err
 		}
-		within := within(tree, t)
+		within := within(tree, t, begun)
 		if within == nil {
 			continue
 		}
@@ -385,8 +412,9 @@ func (s *session) heldIn(ctx context.Context, t *table) (holding, error) {
 	return out, nil
 }
 
-// within renders the condition that a record of a table is one of a tree of tables as well; nil if none is.
-func within(tree []uint32, t *table) func(alias string) string {
+// within renders the condition that a record of a table, or of a partition on its way out of it, is one of a tree of tables
+// as well; nil if none is.
+func within(tree []uint32, t *table, begun []partition) func(alias string) string {
 	if slices.Contains(tree, t.oid) {
 		return func(string) string { return "true" }
 	}
@@ -394,6 +422,11 @@ func within(tree []uint32, t *table) func(alias string) string {
 	for _, l := range t.leaves {
 		if slices.Contains(tree, l.oid) {
 			shared = append(shared, fmt.Sprint(l.oid))
+		}
+	}
+	for _, p := range begun {
+		if slices.Contains(tree, p.oid) {
+			shared = append(shared, fmt.Sprint(p.oid))
 		}
 	}
 	if shared == nil {

@@ -55,13 +55,13 @@ func TestHoldsInRetention(t *testing.T) {
 			hold: plan.Hold{Subject: true, Datasets: all}, persons: held, count: 1 + 3 + 6 + 2,
 			rest: map[string]string{"customers": "2", "orders": "1,5,9", "lines": "4,8,12,16,20,24", "notes": "1,5", "tree": ""},
 		},
-		"a person, in one dataset and what refers to it": {
+		"a person, in one dataset, with what refers to it and what leads there": {
 			hold: plan.Hold{Subject: true, Datasets: []string{"orders"}}, persons: held, count: 3,
-			rest: map[string]string{"customers": "", "orders": "1,5,9", "lines": "4,8,12,16,20,24", "notes": ""},
+			rest: map[string]string{"customers": "2", "orders": "1,5,9", "lines": "4,8,12,16,20,24", "notes": ""},
 		},
 		"a person, where only another identifier is known": {
 			hold: plan.Hold{Subject: true, Datasets: []string{"notes"}}, persons: held, count: 2,
-			rest: map[string]string{"customers": "", "orders": "", "lines": "", "notes": "1,5"},
+			rest: map[string]string{"customers": "2", "orders": "", "lines": "", "notes": "1,5"},
 		},
 		"a person whom nobody knows": {
 			hold: plan.Hold{Subject: true, Datasets: all}, persons: []engine.Person{person("email=x@x")},

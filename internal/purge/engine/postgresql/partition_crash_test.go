@@ -27,12 +27,14 @@ func TestTheServerDiesWhilePartitionsAreDropped(t *testing.T) {
 	go func() {
 		kills := 0
 		defer func() { killed <- kills }()
+		first := 5 * time.Millisecond // before all is over
 		for {
 			select {
 			case <-stop:
 				return
-			case <-time.After(time.Duration(50+rand.IntN(250)) * time.Millisecond):
+			case <-time.After(first + time.Duration(rand.IntN(50))*time.Millisecond):
 			}
+			first = time.Duration(50+rand.IntN(200)) * time.Millisecond
 			srv.Kill9(t)
 			srv.Restart(t)
 			kills++

@@ -26,6 +26,8 @@ type search struct {
 	given []map[string]bool
 	// problems are why nothing may be done about a person.
 	problems []receipt.Reason
+	// suspects are matches that tell of two persons, if what was matched stays vague.
+	suspects []suspect
 	// also is whom else a person's record of a dataset belongs to.
 	also func(set int, person int32) (int32, bool)
 	// takes says that records of a dataset go with all that refers to them, also those that are about another person.
@@ -34,7 +36,7 @@ type search struct {
 	round int32
 }
 
-// origin says how an identifier came to be known.
+// origin says how an identifier came to be known. The least counts.
 type origin int8
 
 const (
@@ -119,6 +121,8 @@ func (w *way) folds() bool { return w.identified != nil && w.identified.match ==
 // found is a record that was found.
 type found struct {
 	claims []claim
+	// direct are the persons of whom it carries an identifier that they were named by.
+	direct []int32
 	// keys are the texts of the dataset's keys.
 	keys []*string
 	// round is when it was found: those further from the identifiers come later.
@@ -127,6 +131,12 @@ type found struct {
 	// blockers are the records that keep it, by foreign keys.
 	blockers []blocker
 	bound    bool
+}
+
+// suspect is a record that was found by a vague identifier of a person and carries another one that is not the person's.
+type suspect struct {
+	way   *way
+	asked asked
 }
 
 // claim is why a record belongs to a person.
@@ -308,10 +318,11 @@ func (f *search) arrange() {
 
 // learn notes an identifier of a person.
 func (f *search) learn(person int32, id subject.Identifier, from origin) {
-	if _, ok := f.known[person][id]; ok {
+	before, known := f.known[person][id]
+	if known && !(before == isVague && from == isCertain) {
 		return
 	}
-	if len(f.known[person]) >= subject.MaxIdentifiers {
+	if !known && len(f.known[person]) >= subject.MaxIdentifiers {
 		if f.problems[person] == "" {
 			f.problems[person] = receipt.TooManyIdentifiers
 		}
@@ -344,8 +355,11 @@ func (f *search) follow(parent int, key column, person int32, value string, from
 }
 
 func (w *way) ask(a asked, from origin) {
-	if before, ok := w.seen[a]; !ok || before == isShared && from != isShared {
-		w.seen[a] = from
+	before, ok := w.seen[a]
+	if !ok || before == isShared && from != isShared {
 		w.pending = append(w.pending, a)
+	}
+	if !ok || before > from {
+		w.seen[a] = from
 	}
 }

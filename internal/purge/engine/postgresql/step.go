@@ -97,6 +97,9 @@ func (st *deleteStep) refresh(ctx context.Context) error {
 	if t.oid != st.table.oid { // somebody put another table in its place
 		return engine.Fail(receipt.TableNotFound, st.step.Path)
 	}
+	if st.due.held, err = st.s.heldIn(ctx, t); err != nil {
+		return err
+	}
 	fresh, err := st.s.prepareDelete(ctx, st.step, t, st.due)
 	if err != nil {
 		return err

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# demo.sh shows expired personal data disappear from a database because of a few lines of YAML, and the proof of it.
+# demo.sh shows expired personal data, and a person who asks for it, disappear from a database because of a few lines of
+# YAML, and the proof of it.
 #   demo.sh        sets up all it needs, tells the story, and checks every number against psql
 #   demo.sh down   stops the demo's PostgreSQL and removes its data; `make cluster-down` removes the cluster
 # It needs root, Go, and Debian or Ubuntu. See platform.sh for a cluster of your own.
@@ -21,6 +22,8 @@ source "$here/database.sh"
 source "$here/platform.sh"
 # shellcheck source=story.sh
 source "$here/story.sh"
+# shellcheck source=persons.sh
+source "$here/persons.sh"
 
 ((EUID == 0)) || die "run me as root: the demo starts PostgreSQL as the user postgres, and a cluster"
 mkdir -p "$state"

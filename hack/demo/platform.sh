@@ -53,8 +53,12 @@ namespace_fresh() {
 	esac
 }
 
+# hold_release releases a LegalHold, which cannot be deleted before.
+hold_release='{"spec":{"release":{"reason":"the case is closed"}}}'
+
 # Our objects first, so that runs of a demo that was stopped end in order.
 namespace_remove() {
+	kubectl -n shop get hold -o name | xargs -r kubectl -n shop patch --type=merge -p "$hold_release"
 	kubectl -n shop delete retention --all --wait --timeout=120s
 	kubectl delete namespace shop --wait --timeout=120s
 }

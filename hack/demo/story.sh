@@ -76,6 +76,7 @@ story() {
 	tell_guardrail
 	tell_proof
 	tell_again
+	tell_persons
 }
 
 tell_datastore() {

@@ -44,28 +44,13 @@ func TestKillNine(t *testing.T) {
 	p := e.policy("p", nil, retentionv1.Rule{Name: "old", Datasets: []retentionv1.DatasetName{"event"}, DeleteAfter: "P90D"})
 	e.ended(p, 2*time.Minute)
 
-	for _, victim := range []struct {
-		name string
-		kill func()
-	}{
-		{"purge process", func() {
-			e.must(e.c.Get(t.Context(), client.ObjectKeyFromObject(p), p))
-			if run := p.Status.ActiveRun; run != nil {
-				e.kill(purgePods(e.namespace), "--plan-digest="+run.Datastores[0].PlanDigest)
-			}
-		}},
-		{"managers", func() {
-			e.kill(managerPods, "manager")
-			// New Pods take their place at once; the same ones would wait longer after each kill.
-			e.must(e.c.DeleteAllOf(t.Context(), &corev1.Pod{}, append(managerPods, client.GracePeriodSeconds(0))...))
-		}},
-		{"PostgreSQL", func() {
-			e.srv.Kill9(t)
-			time.Sleep(time.Duration(rand.IntN(2000)) * time.Millisecond)
-			e.srv.Restart(t)
-			e.db = postgres.Connect(t, e.dsn)
-		}},
-	} {
+	for _, victim := range e.victims(func() string {
+		e.must(e.c.Get(t.Context(), client.ObjectKeyFromObject(p), p))
+		if run := p.Status.ActiveRun; run != nil {
+			return run.Datastores[0].PlanDigest
+		}
+		return ""
+	}) {
 		t.Run(victim.name, func(t *testing.T) {
 			exact, midway := 0, 0
 			for round := 0; midway < faultRounds && round < 4*faultRounds; round++ {
@@ -89,20 +74,54 @@ func TestKillNine(t *testing.T) {
 	}
 }
 
+// victim is somebody who is killed.
+type victim struct {
+	name string
+	kill func()
+}
+
+// victims are the purge process of the plan whose digest is told, the managers, and PostgreSQL.
+func (e *env) victims(digest func() string) []victim {
+	return []victim{
+		{"purge process", func() {
+			if d := digest(); d != "" {
+				e.kill(purgePods(e.namespace), "--plan-digest="+d)
+			}
+		}},
+		{"managers", func() {
+			e.kill(managerPods, "manager")
+			// New Pods take their place at once; the same ones would wait longer after each kill.
+			e.must(e.c.DeleteAllOf(e.t.Context(), &corev1.Pod{}, append(managerPods, client.GracePeriodSeconds(0))...))
+		}},
+		{"PostgreSQL", func() {
+			e.srv.Kill9(e.t)
+			time.Sleep(time.Duration(rand.IntN(2000)) * time.Millisecond)
+			e.srv.Restart(e.t)
+			e.db = postgres.Connect(e.t, e.dsn)
+		}},
+	}
+}
+
+// untilDeleting waits until the purge process deletes.
+func (e *env) untilDeleting(name string) {
+	e.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		if e.count("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'retention-operator' AND query LIKE '%DELETE FROM%'") > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			e.t.Fatalf("%s: the purge does not begin", name)
+		}
+	}
+}
+
 // killMidway fills the table, starts a run, kills somebody while the first batches go, and checks how the run ends. It
 // returns how many records were left just before the kill.
 func (e *env) killMidway(p *retentionv1.RetentionPolicy, name string, kill func()) (*retentionv1.Run, int64) {
 	e.t.Helper()
 	postgres.Exec(e.t, e.db, "TRUNCATE event; INSERT INTO event SELECT * FROM origin; ANALYZE event")
 	e.request(p, name)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
-		if e.count("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'retention-operator' AND query LIKE 'DELETE%'") > 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			e.t.Fatalf("%s: the purge does not begin", name)
-		}
-	}
+	e.untilDeleting(name)
 	time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond)
 	left := e.count("SELECT count(*) FROM event")
 	kill()

@@ -231,8 +231,9 @@ func TestPodHasNothingToSteal(t *testing.T) {
 	e.must(e.c.Get(t.Context(), client.ObjectKey{Name: "retention-manager-role"}, manager))
 	for _, role := range append(roles.Items, *manager) {
 		for _, rule := range role.Rules {
-			if got := fmt.Sprint(rule.Resources); strings.Contains(got, "secrets") || strings.Contains(got, "*") {
-				t.Errorf("role %s has a rule on %s", role.Name, got)
+			// Secrets of persons are made for one Job and deleted in the end; none is ever read.
+			if got := fmt.Sprint(rule.Resources); strings.Contains(got, "*") || (strings.Contains(got, "secrets") && fmt.Sprint(rule.Verbs) != "[create delete]") {
+				t.Errorf("role %s has a rule on %s: %v", role.Name, got, rule.Verbs)
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/jackc/pgx/v5"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/internal/testing/postgres"
@@ -42,6 +44,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	hostAddress = strings.TrimSpace(string(b))
+	log.SetLogger(logr.Discard())
 	postgres.Share(hostAddress, "10.208.0.0/12")
 	postgres.Run(m)
 }
@@ -58,20 +61,7 @@ type env struct {
 
 func newEnv(t *testing.T, dsn func(testing.TB, *postgres.Server) string) *env {
 	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, retentionv1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newClient(t, "")
 	e := &env{t: t, c: c, srv: postgres.Get(t)}
 	e.dsn = dsn(t, e.srv)
 	e.db = postgres.Connect(t, e.dsn)
@@ -87,6 +77,36 @@ func newEnv(t *testing.T, dsn func(testing.TB, *postgres.Server) string) *env {
 		}
 	})
 	return e
+}
+
+// newClient returns a client of the administrator, or of the user.
+func newClient(t *testing.T, user string) client.WithWatch {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Impersonate.UserName = user
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, retentionv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// beside returns an env of the same namespace with another database.
+func (e *env) beside(dsn func(testing.TB, *postgres.Server) string) *env {
+	e.t.Helper()
+	other := *e
+	other.dsn = dsn(e.t, e.srv)
+	other.db = postgres.Connect(e.t, other.dsn)
+	return &other
 }
 
 func database(t testing.TB, srv *postgres.Server) string { return srv.Database(t) }
@@ -114,16 +134,25 @@ func (e *env) connection(name string, change func(map[string]string)) {
 	e.must(e.c.Create(e.t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: name}, StringData: data}))
 }
 
-// datastore makes a Datastore on the Secret "connection", and waits until it is ready.
+// datastore makes the Datastore "db", and waits until it is ready.
 func (e *env) datastore(datasets ...retentionv1.Dataset) *retentionv1.Datastore {
 	e.t.Helper()
-	e.connection("connection", nil)
+	return e.datastoreNamed("db", nil, datasets...)
+}
+
+// datastoreNamed makes a Datastore on a Secret of the same name, and waits until it is ready.
+func (e *env) datastoreNamed(name string, change func(*retentionv1.DatastoreSpec), datasets ...retentionv1.Dataset) *retentionv1.Datastore {
+	e.t.Helper()
+	e.connection(name, nil)
 	ds := &retentionv1.Datastore{
-		ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "db", Labels: map[string]string{"personal": "true"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: name, Labels: map[string]string{"personal": "true"}},
 		Spec: retentionv1.DatastoreSpec{
-			PostgreSQL: &retentionv1.PostgreSQL{SecretRef: retentionv1.SecretReference{Name: "connection"}},
+			PostgreSQL: &retentionv1.PostgreSQL{SecretRef: retentionv1.SecretReference{Name: name}},
 			Datasets:   datasets,
 		},
+	}
+	if change != nil {
+		change(&ds.Spec)
 	}
 	e.must(e.c.Create(e.t.Context(), ds))
 	e.waitFor(2*time.Minute, "the Datastore to be ready", func() (bool, string) {

@@ -64,7 +64,7 @@ func (w *world) process(job *batchv1.Job, pod string, attempt int) podEnd {
 	p.given = slices.Clone(persons)
 	for i := range persons {
 		persons[i] = subject.Union(persons[i], p.derived[i])
-		if !subject.Agree(p.plan.Erasure.Requests[i].Commitments, p.given[i]) {
+		if w.commits && !subject.Agree(p.plan.Erasure.Requests[i].Commitments, p.given[i]) {
 			problems[i] = receipt.SubjectUnreadable
 		}
 		if problems[i] == "" && len(persons[i]) == 0 {
@@ -198,9 +198,12 @@ func (p *process) erase(persons [][]subject.Identifier, problems []receipt.Reaso
 			}
 		}
 		if e.Requests[i].Commit && person.Problem == "" {
-			var err error
-			person.Commitments, err = subject.CommitAll(rand.Reader, subject.Union(p.given[i], nil))
-			w.must(err)
+			person.Commitments = []string{"email:$argon2id$test"}
+			if w.commits {
+				var err error
+				person.Commitments, err = subject.CommitAll(rand.Reader, subject.Union(p.given[i], nil))
+				w.must(err)
+			}
 		}
 		if problems[i] = person.Problem; person.Problem != "" {
 			person.Derived = ""

@@ -217,6 +217,7 @@ func TestARequestThatCannotBeReadIsSkipped(t *testing.T) {
 func TestAnotherPersonInTheSameSecret(t *testing.T) {
 	w := newWorld(t)
 	w.shop()
+	w.commits = true
 	w.broken["desk"] = true
 	w.create("r1", map[string]string{"email": ada}, nil)
 	w.settle()

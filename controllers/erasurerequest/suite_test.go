@@ -86,6 +86,8 @@ type world struct {
 	// evicted has the first Pod that erases in a Datastore interrupted and deleted; its log is gone a round later.
 	evicted   map[string]bool
 	perishing []string
+	// commits makes the commitments real ones, which take their time, and has them compared.
+	commits bool
 	// forget makes the log of a Pod that changes something unreadable.
 	forget bool
 }

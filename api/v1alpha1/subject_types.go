@@ -18,7 +18,9 @@ type Subject struct {
 	// sealed is the same content, one `type=identifier` per line, encrypted with
 	// age to the operator's public key and armored. It is safe in Git. The key is
 	// in the ConfigMap retention-sealing-key of the operator's namespace:
-	// `age -a -r age1…`, or `retention-operator seal`.
+	// `age -a -r age1…`, or `retention-operator seal`. With the line
+	// `# namespace: NAME` on top, which `retention-operator seal` writes, it is of
+	// no use in any other namespace.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=16384

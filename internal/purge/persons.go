@@ -38,6 +38,9 @@ func (r *runner) persons() (persons []engine.Person, problems []receipt.Reason) 
 		person, err := r.person(r.SubjectsDir, i, fmt.Sprintf("%d.given", i), fmt.Sprintf("%d.derived", i))
 		if err != nil || len(person.Given)+len(person.Derived) == 0 || !subject.Agree(r.plan.Erasure.Requests[i].Commitments, person.Given) {
 			problems[i] = receipt.SubjectUnreadable
+			if errors.Is(err, subject.ErrTooMany) {
+				problems[i] = receipt.TooManyIdentifiers
+			}
 			r.Log.Warn("The subject of a request cannot be used", "request", r.plan.Erasure.Requests[i].Name)
 			continue
 		}

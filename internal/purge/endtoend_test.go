@@ -112,19 +112,22 @@ func TestAThousandRequests(t *testing.T) {
 	atWork := func(signal syscall.Signal) func(*os.Process) {
 		return func(p *os.Process) {
 			before := s.count("line")
-			for deadline := time.Now().Add(time.Minute); s.count("line") == before && time.Now().Before(deadline); {
+			for deadline := time.Now().Add(10 * time.Second); s.count("line") == before && time.Now().Before(deadline); {
 				time.Sleep(time.Millisecond)
 			}
 			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
 			_ = p.Signal(signal)
 		}
 	}
-	attempts := []receipt.ErasureAttempt{
-		s.start(&s.plan, atWork(syscall.SIGKILL)), s.start(&s.plan, atWork(syscall.SIGTERM)), s.start(&s.plan, nil),
+	attempts := []receipt.ErasureAttempt{s.start(&s.plan, atWork(syscall.SIGKILL)), s.start(&s.plan, atWork(syscall.SIGTERM))}
+	if *attempts[1].ExitCode != 0 { // as a Job does; on a busy machine the signal may come too late
+		attempts = append(attempts, s.start(&s.plan, nil))
 	}
 	total := receipt.MergeErasure(&s.plan, attempts)
-	t.Logf("%d, %d and %d", *attempts[0].ExitCode, *attempts[1].ExitCode, *attempts[2].ExitCode)
-	if !total.Finished || total.Reason != receipt.Succeeded || total.Attempts != 3 {
+	for _, a := range attempts {
+		t.Logf("exit code %d", *a.ExitCode)
+	}
+	if !total.Finished || total.Reason != receipt.Succeeded || total.Attempts != len(attempts) {
 		t.Fatalf("reason %s, finished %v", total.Reason, total.Finished)
 	}
 	inexact := 0

@@ -3,13 +3,10 @@
 package erasurerun
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -103,7 +100,7 @@ func (r *Reconciler) input(s *scope, c *compiled) purgejob.Input {
 		Plan:                  c.encoded,
 		Image:                 r.Image,
 		ConnectionSecret:      s.ds.Spec.GetConnectionSecret(),
-		Keys:                  keysOf(&c.plan),
+		Keys:                  purgejob.KeysOf(&c.plan),
 		Holds:                 c.holds.Sources(&c.plan),
 		Types:                 c.plan.Erasure.Types,
 		Carried:               c.job,
@@ -123,20 +120,6 @@ func ownerOf(ds *retentionv1.Datastore) *metav1.OwnerReference {
 	owner := metav1.NewControllerRef(ds, retentionv1.GroupVersion.WithKind("Datastore"))
 	owner.BlockOwnerDeletion = nil
 	return owner
-}
-
-// keysOf lists the keys that the plan's transforms need, each once.
-func keysOf(p *plan.Plan) []purgejob.KeyRef {
-	var keys []purgejob.KeyRef
-	for i := range p.Erasure.Steps {
-		for _, t := range p.Erasure.Steps[i].Transforms {
-			if secret, key, ok := strings.Cut(t.Key, "/"); ok {
-				keys = append(keys, purgejob.KeyRef{Secret: secret, Key: key})
-			}
-		}
-	}
-	slices.SortFunc(keys, func(a, b purgejob.KeyRef) int { return cmp.Compare(a.Secret+"/"+a.Key, b.Secret+"/"+b.Key) })
-	return slices.Compact(keys)
 }
 
 // known are the identifiers of a request that records have led to, here and in its family.
@@ -213,11 +196,9 @@ func (r *Reconciler) planOf(ctx context.Context, s *scope) (*plan.Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the plan: %w", err)
 	}
-	for _, encoded := range configMap.Data {
-		p := &plan.Plan{}
-		if plan.DigestOf([]byte(encoded)) == s.run().Erasure.PlanDigest && json.Unmarshal([]byte(encoded), p) == nil && p.Erasure != nil {
-			return p, nil
-		}
+	p := purgejob.PlanIn(configMap, s.run().Erasure.PlanDigest)
+	if p == nil || p.Erasure == nil {
+		return nil, errPlanLost
 	}
-	return nil, errPlanLost
+	return p, nil
 }

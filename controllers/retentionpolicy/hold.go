@@ -4,7 +4,6 @@ package retentionpolicy
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/internal/plan"
+	"dataretention.dev/retention-operator/internal/purgejob"
 )
 
 // objection is why a run whose Job was released must not go on, in one word; empty if nothing stands against it. New holds
@@ -54,16 +54,9 @@ func (r *Reconciler) touched(ctx context.Context, s *scope, d *retentionv1.RunDa
 	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: s.policy.Namespace, Name: d.Job}, configMap); err != nil {
 		return true
 	}
-	encoded := []byte(configMap.Data[planFile])
-	p := &plan.Plan{}
-	if plan.DigestOf(encoded) != d.PlanDigest || json.Unmarshal(encoded, p) != nil {
-		return true
-	}
-	return unseen.Touches(p, ds)
+	p := purgejob.PlanIn(configMap, d.PlanDigest)
+	return p == nil || unseen.Touches(p, ds)
 }
-
-// planFile is the key of the plan in its ConfigMap.
-const planFile = "plan.json"
 
 // acknowledge puts on record that the run respects further holds.
 func (r *Reconciler) acknowledge(ctx context.Context, s *scope, d *retentionv1.RunDatastore, ds *retentionv1.Datastore, unseen holds.Set) error {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -37,7 +36,7 @@ func (r *Reconciler) jobInput(s *scope, ds *retentionv1.Datastore, d *retentionv
 		Plan:                  c.encoded,
 		Image:                 r.Image,
 		ConnectionSecret:      ds.Spec.GetConnectionSecret(),
-		Keys:                  keysOf(&c.plan),
+		Keys:                  purgejob.KeysOf(&c.plan),
 		Holds:                 c.holds.Sources(&c.plan),
 		Types:                 holds.Types(&c.plan),
 		Carried:               carried,
@@ -45,20 +44,6 @@ func (r *Reconciler) jobInput(s *scope, ds *retentionv1.Datastore, d *retentionv
 		ActiveDeadlineSeconds: s.policy.Spec.GetActiveDeadlineSeconds(),
 		Suspend:               true,
 	}
-}
-
-// keysOf lists the keys that a plan's transforms need, each once.
-func keysOf(p *plan.Plan) []purgejob.KeyRef {
-	var keys []purgejob.KeyRef
-	for _, step := range p.Steps {
-		for _, t := range step.Transforms {
-			if secret, key, ok := strings.Cut(t.Key, "/"); ok {
-				keys = append(keys, purgejob.KeyRef{Secret: secret, Key: key})
-			}
-		}
-	}
-	slices.SortFunc(keys, func(a, b purgejob.KeyRef) int { return strings.Compare(a.Secret+"/"+a.Key, b.Secret+"/"+b.Key) })
-	return slices.Compact(keys)
 }
 
 // ensure makes the Secret with what holds have sealed, if they have, the ConfigMap and the suspended Job, or finds the latter

@@ -3,6 +3,7 @@
 package purgejob
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -49,6 +50,16 @@ func OursPlan(configMap *corev1.ConfigMap, in Input) error {
 		return fmt.Errorf("config map %s: %w: it holds another plan, or could come to hold one", configMap.Name, ErrForeign)
 	}
 	return nil
+}
+
+// PlanIn returns the plan with this digest that a ConfigMap holds; nil if it holds no such plan.
+func PlanIn(configMap *corev1.ConfigMap, digest string) *plan.Plan {
+	encoded := []byte(configMap.Data[planFile])
+	p := &plan.Plan{}
+	if plan.DigestOf(encoded) != digest || json.Unmarshal(encoded, p) != nil {
+		return nil
+	}
+	return p
 }
 
 func ours(meta *metav1.ObjectMeta, in Input) error {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -89,6 +90,27 @@ type KeyRef struct {
 type SubjectSource struct {
 	Number int
 	Secret string
+}
+
+// KeysOf lists the keys that the transforms of a plan need. Build takes each once.
+func KeysOf(p *plan.Plan) []KeyRef {
+	var keys []KeyRef
+	add := func(transforms []plan.Transform) {
+		for _, t := range transforms {
+			if secret, key, ok := strings.Cut(t.Key, "/"); ok {
+				keys = append(keys, KeyRef{Secret: secret, Key: key})
+			}
+		}
+	}
+	for i := range p.Steps {
+		add(p.Steps[i].Transforms)
+	}
+	if p.Erasure != nil {
+		for i := range p.Erasure.Steps {
+			add(p.Erasure.Steps[i].Transforms)
+		}
+	}
+	return keys
 }
 
 // Input is everything that a Job is made of.

@@ -489,6 +489,14 @@ type ErasureRun struct {
 	// +kubebuilder:validation:MaxLength=80
 	PlanDigest string `json:"planDigest,omitempty"`
 
+	// intent is the signed statement of what the Job is about to do.
+	// +optional
+	Intent *EvidenceReference `json:"intent,omitempty"`
+
+	// evidence is the signed statement of what came of it.
+	// +optional
+	Evidence *EvidenceReference `json:"evidence,omitempty"`
+
 	// requests is how many requests it serves.
 	// +optional
 	Requests int32 `json:"requests,omitempty"`

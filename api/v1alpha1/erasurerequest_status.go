@@ -95,6 +95,12 @@ type ErasureRequestStatus struct {
 	// +kubebuilder:validation:items:MaxLength=256
 	Commitments []string `json:"commitments,omitempty"`
 
+	// evidence is the latest signed statement of the answer, or of the denial. When
+	// something has changed since, as when a repetition has found more, a further
+	// one takes its place here; the ledger keeps all of them.
+	// +optional
+	Evidence *EvidenceReference `json:"evidence,omitempty"`
+
 	// sealingKey is the public key that spec.subject.sealed was sealed to.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
@@ -315,6 +321,13 @@ type ErasureDatastore struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	Holds []string `json:"holds,omitempty"`
 
+	// evidence are the signed statements of the runs that worked on it, the latest
+	// ones last.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Evidence []EvidenceReference `json:"evidence,omitempty"`
+
 	// datasets is what became of the records in each dataset, in the order in
 	// which it was done.
 	// +optional
@@ -427,6 +440,10 @@ type ErasureChild struct {
 	// erased is how many of them were deleted or anonymized.
 	// +optional
 	Erased *int64 `json:"erased,omitempty"`
+
+	// evidence is the signed statement of its answer.
+	// +optional
+	Evidence *EvidenceReference `json:"evidence,omitempty"`
 
 	// derived are further identifiers of the person that were found there, sealed
 	// to the operator's key. They go when the request has ended.

@@ -163,6 +163,14 @@ type LegalHoldStatus struct {
 	// +optional
 	EnforcedTime *metav1.Time `json:"enforcedTime,omitempty"`
 
+	// evidence is the signed statement that the hold was enforced.
+	// +optional
+	Evidence *EvidenceReference `json:"evidence,omitempty"`
+
+	// releaseEvidence is the signed statement that it was released.
+	// +optional
+	ReleaseEvidence *EvidenceReference `json:"releaseEvidence,omitempty"`
+
 	// releasedTime is when the release took effect.
 	// +optional
 	ReleasedTime *metav1.Time `json:"releasedTime,omitempty"`

@@ -118,6 +118,10 @@ type Run struct {
 
 	RunTotals `json:",inline"`
 
+	// evidence is the signed statement about the run as a whole.
+	// +optional
+	Evidence *EvidenceReference `json:"evidence,omitempty"`
+
 	// datastores are the datastores of the run.
 	// +optional
 	// +listType=map
@@ -241,6 +245,15 @@ type RunDatastore struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	Job string `json:"job,omitempty"`
+
+	// intent is the signed statement of what the Job is about to do. It is in the
+	// ledger before the Job is released.
+	// +optional
+	Intent *EvidenceReference `json:"intent,omitempty"`
+
+	// evidence is the signed statement of what came of it.
+	// +optional
+	Evidence *EvidenceReference `json:"evidence,omitempty"`
 
 	// approvedRecords is how many due records the approval covers, when the run
 	// follows one.
@@ -455,6 +468,10 @@ type RunSummary struct {
 	// outcome is how it ended.
 	// +required
 	Outcome Outcome `json:"outcome,omitempty"`
+
+	// evidence is the signed statement about the run.
+	// +optional
+	Evidence *EvidenceReference `json:"evidence,omitempty"`
 
 	RunTotals `json:",inline"`
 }

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
-	"dataretention.dev/retention-operator/controllers/internal/planinput"
+	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/internal/purgejob"
 )
 

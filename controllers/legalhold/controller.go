@@ -22,7 +22,7 @@ import (
 	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/controllers/internal/jobs"
 	"dataretention.dev/retention-operator/controllers/internal/metrics"
-	"dataretention.dev/retention-operator/controllers/internal/planinput"
+	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/controllers/internal/status"
 	"dataretention.dev/retention-operator/internal/plan"
 )

@@ -323,20 +323,27 @@ type Dataset struct {
 	Outcome string     `json:"outcome,omitempty"`
 	Reason  string     `json:"reason,omitempty"`
 
-	Records           *int64   `json:"records,omitempty"`
-	Matched           *int64   `json:"matched,omitempty"`
-	Found             *int64   `json:"found,omitempty"`
-	Deleted           *int64   `json:"deleted,omitempty"`
-	Anonymized        *int64   `json:"anonymized,omitempty"`
-	DroppedPartitions int32    `json:"droppedPartitions,omitempty"`
-	Retained          *int64   `json:"retained,omitempty"`
-	Held              *int64   `json:"held,omitempty"`
-	NotStarted        *int64   `json:"notStarted,omitempty"`
-	Undated           *int64   `json:"undated,omitempty"`
-	Invalid           *int64   `json:"invalid,omitempty"`
-	Remaining         *int64   `json:"remaining,omitempty"`
-	Blocked           *int64   `json:"blocked,omitempty"`
-	Constraints       []string `json:"constraints,omitempty"`
+	// Records is how many there were before, Matched how many of them were due.
+	Records *int64 `json:"records,omitempty"`
+	Matched *int64 `json:"matched,omitempty"`
+	// Found is how many were found of the persons whom requests are about.
+	Found      *int64 `json:"found,omitempty"`
+	Deleted    *int64 `json:"deleted,omitempty"`
+	Anonymized *int64 `json:"anonymized,omitempty"`
+	// DroppedPartitions is how many partitions were dropped whole; their records are in Deleted.
+	DroppedPartitions int32 `json:"droppedPartitions,omitempty"`
+	// Retained are kept by an obligation, Held by a hold, NotStarted because what the period runs from has not happened.
+	Retained   *int64 `json:"retained,omitempty"`
+	Held       *int64 `json:"held,omitempty"`
+	NotStarted *int64 `json:"notStarted,omitempty"`
+	// Undated have no time to reckon from, Invalid a placeholder for one. They are never deleted.
+	Undated *int64 `json:"undated,omitempty"`
+	Invalid *int64 `json:"invalid,omitempty"`
+	// Remaining is how many that should be gone were there after the last change; absent if nobody looked. Blocked of them
+	// are kept by Constraints of the database.
+	Remaining   *int64   `json:"remaining,omitempty"`
+	Blocked     *int64   `json:"blocked,omitempty"`
+	Constraints []string `json:"constraints,omitempty"`
 	// Counting is Exact or AtLeast; CountingMethod says how it was counted.
 	Counting       string `json:"counting,omitempty"`
 	CountingMethod string `json:"countingMethod,omitempty"`
@@ -352,6 +359,8 @@ const (
 	VerifiedRecount = "counted again after the last change, on the primary, with the role that deleted"
 	// ReversibleByBackup: only a backup, or files that the engine has not cleaned up yet, bring it back.
 	ReversibleByBackup = "from backups, and until the engine has cleaned up from its files"
+	// ReversibleDropped: the engine has removed the files of the partition; what is left of them on the disk is its owner's matter.
+	ReversibleDropped = "from backups; the engine has removed the files, which is not the same as overwriting the disk"
 	// ReversibleFieldsByBackup: as for deletion, for the fields that were overwritten; the record stays.
 	ReversibleFieldsByBackup = "overwritten fields from backups; the record itself stays"
 )

@@ -17,6 +17,7 @@ import (
 
 	"dataretention.dev/retention-operator/controllers"
 	"dataretention.dev/retention-operator/internal/cli"
+	"dataretention.dev/retention-operator/internal/ledger"
 	"dataretention.dev/retention-operator/internal/purge"
 )
 
@@ -31,7 +32,11 @@ func main() {
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := newCommand().ExecuteContext(ctx); err != nil {
+	cmd := newCommand()
+	if cli.IsPlugin(os.Args[0]) {
+		cmd = cli.PluginCommand(versionText())
+	}
+	if err := cmd.ExecuteContext(ctx); err != nil {
 		var exit *purge.ExitError
 		if errors.As(err, &exit) {
 			return exit.Code
@@ -56,7 +61,7 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(controllers.ManagerCommand(), purge.Command(), versionCommand())
+	root.AddCommand(controllers.ManagerCommand(versionText()), purge.Command(), ledger.Command(), versionCommand())
 	root.AddCommand(cli.Commands()...)
 	return root
 }

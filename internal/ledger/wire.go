@@ -15,15 +15,17 @@ import (
 // The paths that a ledger serves. The static ones are those of C2SP tlog-tiles: /checkpoint, /tile/….
 const (
 	// PathEntries takes a POST of an evidence.Envelope and answers with an evidence.Bundle: 201 if it was appended, 200 if
-	// there was an entry of that kind and key. A GET has the query kind and key (evidence.KeyHash), or from, limit, and
-	// optionally since and until (RFC 3339), and answers with a Page.
+	// there was an entry of that kind and key. A GET has the query kind and key (evidence.KeyHash), or from, limit (at most
+	// 1,000, 100 if it is missing), and optionally since (included) and until (not included; both RFC 3339, of the statements'
+	// times), and answers with a Page.
 	PathEntries = "/v1/entries"
 	// PathEntry with an index appended answers a GET with an evidence.Bundle. The query size asks for the proof in the tree of
-	// that size, at most the latest.
+	// that size, at most the latest; the checkpoint in it is that of the size.
 	PathEntry = "/v1/entries/"
 	// PathState answers a GET with a State.
 	PathState = "/v1/state"
-	// PathConsistency answers a GET with the query from and to (tree sizes) with a Consistency.
+	// PathConsistency answers a GET with the query from and to (tree sizes; the latest if to is 0 or missing) with a
+	// Consistency. A size that the tree does not have is not found.
 	PathConsistency = "/v1/consistency"
 	// PathPrune takes a POST of an evidence.Envelope of kind Pruned that is in the log, and removes the statements it names,
 	// if the time until which they are to be kept is over.
@@ -41,7 +43,7 @@ type Page struct {
 type Entry struct {
 	Index int64         `json:"index"`
 	Leaf  evidence.Leaf `json:"leaf"`
-	// Envelope is nil for a statement that was pruned.
+	// Envelope is nil for a statement that was pruned, and where a State leaves it out.
 	Envelope *evidence.Envelope `json:"envelope,omitempty"`
 }
 
@@ -51,11 +53,13 @@ type State struct {
 	Size   int64  `json:"size"`
 	// Checkpoint is the latest, signed.
 	Checkpoint string `json:"checkpoint"`
-	// Dangling are the Intents without a Result.
+	// Dangling are the Intents without a Result, the oldest first: at most 10,000, the first 100 with their envelopes.
 	Dangling []Entry `json:"dangling,omitempty"`
-	// Expired are the entries whose GoneBy is over, and for which there is no BackupsExpired. At most 100.
+	// Expired are the entries whose GoneBy is over, and for which there is no BackupsExpired. At most 10,000, the
+	// first 100 of them with their statements.
 	Expired []Entry `json:"expired,omitempty"`
-	// Prunable are the entries whose RetainUntil is over and whose statement is still there. At most 1,000.
+	// Prunable are the entries whose RetainUntil is over and whose statement is still there. At most 1,000, without their
+	// envelopes.
 	Prunable []Entry   `json:"prunable,omitempty"`
 	Time     time.Time `json:"time"`
 }

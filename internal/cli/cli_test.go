@@ -29,8 +29,6 @@ import (
 
 const person = "anna@example.com"
 
-func TestMain(m *testing.M) { apiserver.Run(m) }
-
 // call runs a command, and returns what it printed and its exit code.
 func call(t *testing.T, stdin string, args ...string) (out string, code int, err error) {
 	t.Helper()

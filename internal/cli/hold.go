@@ -16,29 +16,34 @@ import (
 func holdCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "hold",
-		Short: "Work with LegalHolds",
+		Short: "Create and release legal holds",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(releaseCommand())
+	cmd.AddCommand(holdCreateCommand(), releaseCommand())
 	return cmd
 }
 
 func releaseCommand() *cobra.Command {
-	var namespace, reason string
+	t := &target{}
+	var reason string
 	cmd := &cobra.Command{
 		Use:   "release LEGALHOLD --reason …",
 		Short: "Release a LegalHold: what it kept is deleted when its time has come",
-		Args:  cobra.ExactArgs(1),
+		Long: "Release a LegalHold. What it kept is deleted when its time has come, and runs and requests that it blocked go on by " +
+			"themselves. A release cannot be taken back.",
+		Example:           "  kubectl retention hold release case-3-o-17-26 --reason 'The case has ended'",
+		Args:              arguments(1, 1),
+		ValidArgsFunction: completeNames(legalHolds),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if strings.TrimSpace(reason) == "" {
 				return errors.New("--reason is missing: why the data need not be kept any longer")
 			}
-			c, err := connect(namespace)
+			c, err := t.connect()
 			if err != nil {
 				return err
 			}
 			hold := &v1alpha1.LegalHold{}
-			if err := c.get(cmd, args[0], hold); err != nil {
+			if err := c.get(cmd.Context(), args[0], hold); err != nil {
 				return err
 			}
 			if hold.IsReleased() {
@@ -49,13 +54,13 @@ func releaseCommand() *cobra.Command {
 			// The version read: a release cannot be taken back, so it must not meet another hold of that name.
 			patch := client.MergeFromWithOptions(was, client.MergeFromWithOptimisticLock{})
 			if err := c.Patch(cmd.Context(), hold, patch); err != nil {
-				return fmt.Errorf("releasing %s/%s: %w", hold.Namespace, hold.Name, err)
+				return c.explained(err, "releasing %s/%s", hold.Namespace, hold.Name)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "Hold %s/%s is released.\n", hold.Namespace, hold.Name)
 			return nil
 		},
 	}
-	namespaceFlag(cmd, &namespace)
+	t.flags(cmd)
 	cmd.Flags().StringVar(&reason, "reason", "", "why the data need not be kept any longer")
 	return cmd
 }

@@ -21,8 +21,6 @@ const (
 	maxInput = 1 << 20
 	// maxSealed is what spec.subject.sealed may hold.
 	maxSealed = 16384
-	// operatorNamespace is where config/default installs the operator.
-	operatorNamespace = "retention-system"
 )
 
 // noIdentifiers refuses arguments, without quoting them.
@@ -34,7 +32,8 @@ func noIdentifiers(_ *cobra.Command, args []string) error {
 }
 
 func sealCommand() *cobra.Command {
-	var file, key, operator, namespace string
+	t := &target{}
+	var file, key string
 	cmd := &cobra.Command{
 		Use:   "seal",
 		Short: "Seal a person's identifiers to the operator, for spec.subject.sealed",
@@ -48,12 +47,13 @@ func sealCommand() *cobra.Command {
 				return err
 			}
 			if key == "" {
-				if key, err = publishedKey(cmd, operator); err != nil {
+				if key, err = publishedKey(cmd, t); err != nil {
 					return err
 				}
 			}
+			namespace := t.namespace
 			if namespace == "" {
-				if namespace, err = ownNamespace(); err != nil {
+				if namespace, err = ownNamespace(t); err != nil {
 					return err
 				}
 			}
@@ -68,37 +68,39 @@ func sealCommand() *cobra.Command {
 			return err
 		},
 	}
-	namespaceFlag(cmd, &namespace)
+	t.flags(cmd)
+	t.operatorFlag(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&file, "from-file", "", "file to read instead of the standard input")
 	flags.StringVar(&key, "key", "", "public key of the operator, age1… (default: the one that it publishes in the cluster)")
-	flags.StringVar(&operator, "operator-namespace", operatorNamespace, "namespace of the operator, where its public key is")
 	return cmd
 }
 
 // ownNamespace is the kubeconfig's. Without one nobody knows for which namespace to seal.
-func ownNamespace() (string, error) {
-	namespace, _, err := kubeconfig().Namespace()
+func ownNamespace(t *target) (string, error) {
+	namespace, _, err := t.config().Namespace()
 	if err != nil {
 		return "", fmt.Errorf("--namespace is missing, that of the object which the text is for, and there is no other: %w", err)
 	}
 	return namespace, nil
 }
 
-func publishedKey(cmd *cobra.Command, namespace string) (string, error) {
-	c, err := connect(namespace)
+func publishedKey(cmd *cobra.Command, t *target) (string, error) {
+	c, err := t.connect()
 	if err != nil {
 		return "", err
 	}
+	c.namespace = t.operator
 	cm := &corev1.ConfigMap{}
-	if err := c.get(cmd, seal.ConfigMapName, cm); err != nil {
+	if err := c.get(cmd.Context(), seal.ConfigMapName, cm); err != nil {
 		return "", fmt.Errorf("looking for the operator's public key: %w", err)
 	}
 	return cm.Data[seal.PublicKey], nil
 }
 
-func verifyCommand() *cobra.Command {
-	var file, namespace string
+func verifySubjectCommand() *cobra.Command {
+	t := &target{}
+	var file string
 	var commitments []string
 	cmd := &cobra.Command{
 		Use:   "verify-subject [ERASUREREQUEST]",
@@ -106,27 +108,28 @@ func verifyCommand() *cobra.Command {
 		Long: "Check whether an ErasureRequest was about an identifier, by the commitments in its status. The identifier is read from the " +
 			"standard input as `type=identifier`, written exactly as the request had it. The exit code is 0 if it was, 1 if it was " +
 			"not, and 2 if that cannot be told.",
-		Args: cobra.MaximumNArgs(1),
+		Args:              arguments(0, 1),
+		ValidArgsFunction: completeNames(requests),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			about, err := verify(cmd, args, namespace, file, commitments)
+			yes, err := wasAbout(cmd, t, args, file, commitments)
 			switch {
 			case err != nil:
-				return &ExitError{Code: 2, Err: err}
-			case !about:
+				return &ExitError{Code: exitUnknown, Err: err}
+			case !yes:
 				fmt.Fprintln(cmd.OutOrStdout(), "No: the request was not about this identifier, written in this way.")
-				return &ExitError{Code: 1}
+				return &ExitError{Code: exitFailed}
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "Yes: the request was about this identifier.")
 			return nil
 		},
 	}
-	namespaceFlag(cmd, &namespace)
+	t.flags(cmd)
 	cmd.Flags().StringVar(&file, "from-file", "", "file to read instead of the standard input")
 	cmd.Flags().StringArrayVar(&commitments, "commitment", nil, "commitment to check instead of those of an ErasureRequest; may be repeated")
-	return cmd
+	return cannotTell(cmd)
 }
 
-func verify(cmd *cobra.Command, args []string, namespace, file string, commitments []string) (bool, error) {
+func wasAbout(cmd *cobra.Command, t *target, args []string, file string, commitments []string) (bool, error) {
 	if (len(args) > 0) == (len(commitments) > 0) {
 		return false, errors.New("give either the name of an ErasureRequest, or --commitment")
 	}
@@ -138,12 +141,12 @@ func verify(cmd *cobra.Command, args []string, namespace, file string, commitmen
 		return false, errors.New("give one identifier at a time")
 	}
 	if len(args) > 0 {
-		c, err := connect(namespace)
+		c, err := t.connect()
 		if err != nil {
 			return false, err
 		}
 		request := &v1alpha1.ErasureRequest{}
-		if err := c.get(cmd, args[0], request); err != nil {
+		if err := c.get(cmd.Context(), args[0], request); err != nil {
 			return false, err
 		}
 		if commitments = request.Status.Commitments; len(commitments) == 0 {

@@ -15,3 +15,15 @@ func Selects(p *retentionv1.RetentionPolicy, datastore map[string]string) bool {
 	selector, err := metav1.LabelSelectorAsSelector(p.Spec.DatastoreSelector.AsLabelSelector())
 	return err != nil || selector.Empty() || selector.Matches(labels.Set(datastore))
 }
+
+// Holds says whether a hold selects a Datastore. One whose selector cannot be read may mean it.
+func Holds(h *retentionv1.LegalHold, d *retentionv1.Datastore) bool {
+	if h.Namespace != d.Namespace {
+		return false
+	}
+	if h.Spec.DatastoreSelector == nil {
+		return true
+	}
+	selector, err := metav1.LabelSelectorAsSelector(h.Spec.DatastoreSelector.AsLabelSelector())
+	return err != nil || selector.Matches(labels.Set(d.Labels))
+}

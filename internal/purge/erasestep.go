@@ -183,6 +183,7 @@ func (s *eraseRun) record(pass int32, left *engine.ErasureLeftover) error {
 	if err := s.r.say(numbered(line, numbers)...); err != nil {
 		return err
 	}
+	s.verified()
 	_ = s.r.write()
 	return nil
 }

@@ -114,6 +114,7 @@ func (e *erasure) pass(ctx context.Context) error {
 			return err
 		}
 		s.seen = e.changed
+		s.passed()
 		_ = e.write()
 	}
 	return nil

@@ -123,9 +123,16 @@ func (r *runner) purge(ctx context.Context) error {
 			return err
 		}
 		s.seen = r.changed
+		s.passed()
 		_ = r.write()
 	}
 	return nil
+}
+
+// passed tells how far a step has come when a pass over it has ended.
+func (s *stepRun) passed() {
+	out := s.out()
+	s.r.Log.Info("Passed", "dataset", s.step.Dataset, "rule", s.step.Rule, "done", out.Deleted+out.Anonymized, "due", out.Matched)
 }
 
 // settled says whether a verification found nothing that another pass could do: nothing is left, or what is left is blocked
@@ -199,6 +206,13 @@ func (s *stepRun) record(left engine.Leftover) {
 	out := s.out()
 	out.Verified = true
 	out.Remaining, out.Blocked, out.Constraints, out.OldestRemaining = left.Remaining, left.Blocked, left.Constraints, left.Oldest
+	s.verified()
+}
+
+// verified tells what a look afterwards, or in a simulation, has found.
+func (s *stepRun) verified() {
+	out := s.out()
+	s.r.Log.Info("Verified", "dataset", s.step.Dataset, "rule", s.step.Rule, "remaining", out.Remaining, "blocked", out.Blocked)
 }
 
 // leftoverReason is why records remain; empty if none do.

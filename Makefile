@@ -114,7 +114,7 @@ build: ## Build bin/retention-operator, a static binary.
 
 .PHONY: run
 run: install build ## Run the manager on this machine, against the cluster of KUBECONFIG.
-	bin/retention-operator manager --purge-image=$(IMG) --namespace=default
+	bin/retention-operator manager --purge-image=$(IMG) --namespace=default --ledger-dir=$(if $(ON_LOCAL),.cluster,bin)/ledger
 
 ##@ Test
 
@@ -162,7 +162,7 @@ install: ## Install the CRDs into the cluster of KUBECONFIG.
 	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply --server-side --force-conflicts -f -
 
 .PHONY: uninstall
-uninstall: ## Remove the CRDs, and with them every policy and its evidence. Do this before undeploy.
+uninstall: ## Remove the CRDs, and with them every policy and request; what was stated about them stays in the ledger. Do this before undeploy.
 	$(KUSTOMIZE) build config/crd | $(KUBECTL) delete --ignore-not-found -f -
 
 # The local cluster gets the image that was just built; any other cluster must be able to pull IMG.
@@ -175,10 +175,11 @@ else ifeq ($(origin IMG),file)
 endif
 	hack/tools/render.sh $(IMG) | $(KUBECTL) apply --server-side --force-conflicts -f -
 	$(KUBECTL) -n retention-system rollout status deployment/retention-controller-manager --timeout=180s
+	$(KUBECTL) -n retention-system rollout status statefulset/retention-ledger --timeout=180s
 
 .PHONY: undeploy
-undeploy: ## Remove the operator; CRDs, policies and their evidence stay.
-	$(KUSTOMIZE) build config/default | $(KUBECTL) delete --ignore-not-found -l 'app.kubernetes.io/component!=crd' -f -
+undeploy: ## Remove the operator; CRDs, policies, all evidence and the namespace with its keys stay.
+	$(KUSTOMIZE) build config/default | $(KUBECTL) delete --ignore-not-found -l 'app.kubernetes.io/component notin (crd, evidence)' -f -
 
 .PHONY: build-installer
 build-installer: ## Write dist/install.yaml, all that IMG=… needs in one file.

@@ -47,7 +47,7 @@ const (
 	reconciliationTimeout = 2 * time.Minute
 	// concurrency is how many objects of one kind are worked on at once. One object never is twice.
 	concurrency = 4
-	// defaultKeyRotation is how old a sealing key gets, minKeyRotation the least that makes sense: a key is kept for a day anyway.
+	// defaultKeyRotation is how old a sealing key gets, minKeyRotation the least that makes sense for any key.
 	defaultKeyRotation = 90 * 24 * time.Hour
 	minKeyRotation     = 24 * time.Hour
 	// requestsPerSecond bounds what the manager asks of the API server.
@@ -65,11 +65,12 @@ type managerFlags struct {
 	keyRotation             time.Duration
 	watchNamespace          string
 	logLevel                slog.Level
+	evidence                evidenceFlags
 }
 
-// ManagerCommand returns the command `manager`. It runs until its context ends.
-func ManagerCommand() *cobra.Command {
-	f := managerFlags{}
+// ManagerCommand returns the command `manager` of an operator of that version. It runs until its context ends.
+func ManagerCommand(version string) *cobra.Command {
+	f := managerFlags{evidence: evidenceFlags{version: version}}
 	cmd := &cobra.Command{
 		Use:   "manager",
 		Short: "Run the controllers",
@@ -80,10 +81,13 @@ func ManagerCommand() *cobra.Command {
 				return fmt.Errorf("--purge-image (or %s) is required: the image of purge Jobs, which is the operator's own", purgeImageVariable)
 			}
 			if f.namespace == "" {
-				return fmt.Errorf("--namespace (or %s) is required outside a cluster: the namespace of the operator's sealing keys", namespaceVariable)
+				return fmt.Errorf("--namespace (or %s) is required outside a cluster: the namespace of the operator's keys", namespaceVariable)
 			}
 			if f.keyRotation != 0 && f.keyRotation < minKeyRotation {
 				return fmt.Errorf("--sealing-key-rotation is %s: write at least %s, or 0 for keys that stay", f.keyRotation, minKeyRotation)
+			}
+			if err := f.evidence.check(); err != nil {
+				return err
 			}
 			setLogger(f.logLevel)
 			cfg, err := ctrl.GetConfig()
@@ -99,8 +103,12 @@ func ManagerCommand() *cobra.Command {
 	flags.StringVar(&f.metricsAddress, "metrics-bind-address", ":8080", "address that serves /metrics; 0 serves none")
 	flags.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 serves none")
 	flags.StringVar(&f.purgeImage, "purge-image", os.Getenv(purgeImageVariable), "image of probe and purge Jobs (default: $"+purgeImageVariable+")")
-	flags.StringVar(&f.namespace, "namespace", ownNamespace(), "namespace of the operator and its sealing keys (default: the Pod's)")
+	flags.StringVar(&f.namespace, "namespace", ownNamespace(), "namespace of the operator and its keys (default: the Pod's)")
 	flags.DurationVar(&f.keyRotation, "sealing-key-rotation", defaultKeyRotation, "how old the key gets that persons are sealed to; 0 is any age")
+	flags.StringVar(&f.evidence.ledger, "ledger", "", "address of the evidence ledger, such as https://retention-ledger:8443")
+	flags.StringVar(&f.evidence.ledgerDir, "ledger-dir", "", "for development: keep a ledger in this process and this folder")
+	flags.StringVar(&f.evidence.retention, "evidence-retention", defaultRetention, "for how long statements are kept, at least "+leastRetention)
+	flags.DurationVar(&f.evidence.keyRotation, "evidence-key-rotation", defaultStatementRotation, "how old the key gets that statements are signed with; 0 is any age")
 	flags.StringVar(&f.watchNamespace, "watch-namespace", "", "the only namespace to look at (default: all)")
 	flags.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	return cmd
@@ -139,7 +147,7 @@ func run(ctx context.Context, cfg *rest.Config, f managerFlags) error {
 	}
 	live, err := client.New(cfg, client.Options{Scheme: opts.Scheme})
 	if err != nil {
-		return fmt.Errorf("building the client of the sealing keys: %w", err)
+		return fmt.Errorf("building the client of the keys: %w", err)
 	}
 	keys := &sealing.Keyring{
 		Client:    client.WithFieldOwner(live, name),
@@ -151,7 +159,12 @@ func run(ctx context.Context, cfg *rest.Config, f managerFlags) error {
 	if err := mgr.Add(keys); err != nil {
 		return fmt.Errorf("adding the sealing keys: %w", err)
 	}
-	if err := Setup(mgr, Options{PurgeImage: f.purgeImage, Clock: clock.RealClock{}, Keys: keys}); err != nil {
+	ledger, end, err := addEvidence(mgr, client.WithFieldOwner(live, name), f)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := Setup(mgr, Options{PurgeImage: f.purgeImage, Clock: clock.RealClock{}, Keys: keys, Evidence: ledger}); err != nil {
 		return err
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {

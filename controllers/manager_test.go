@@ -24,22 +24,21 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/attest"
+	"dataretention.dev/retention-operator/controllers/internal/attest/attesttest"
 	"dataretention.dev/retention-operator/controllers/internal/kstatus"
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/receipt"
 	"dataretention.dev/retention-operator/internal/seal"
 	"dataretention.dev/retention-operator/internal/testing/apiserver"
-	"dataretention.dev/retention-operator/internal/testing/fixture"
 )
 
 // runManager, in the environment, has the test binary be the manager.
@@ -51,7 +50,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	err := ManagerCommand().ExecuteContext(ctx)
+	err := ManagerCommand("test").ExecuteContext(ctx)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
@@ -66,7 +65,8 @@ func TestManager(t *testing.T) {
 	ns := srv.Namespace(t)
 	kubeconfig := writeKubeconfig(t, srv, ns)
 
-	first := startManager(t, kubeconfig, ns)
+	ledger := attesttest.New(t, func(o *attesttest.Options) { o.Namespace = ns }).URL(t)
+	first := startManager(t, kubeconfig, ns, "--ledger="+ledger)
 	ds := &retentionv1.Datastore{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "accounts", Labels: map[string]string{"personal": "true"}},
 		Spec: retentionv1.DatastoreSpec{
@@ -77,7 +77,7 @@ func TestManager(t *testing.T) {
 	must(t, srv.Client.Create(t.Context(), ds))
 	job := eventually(t, first, func() (*batchv1.Job, error) { return onlyJob(t, srv, ns) })
 
-	second := startManager(t, kubeconfig, ns)
+	second := startManager(t, kubeconfig, ns, "--ledger="+ledger)
 	must(t, first.cmd.Process.Kill())
 	if err := first.wait(t); err == nil {
 		t.Error("the manager that was killed ended well")
@@ -119,6 +119,16 @@ func TestManager(t *testing.T) {
 			t.Errorf("/metrics does not have %s", want)
 		}
 	}
+	eventually(t, second, func() (bool, error) { // it talks to the ledger, and keeps what that says
+		cm := &corev1.ConfigMap{}
+		if err := srv.Client.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: attest.CheckpointName}, cm); err != nil {
+			return false, err
+		}
+		if !strings.Contains(get(t, "http://"+second.metrics+"/metrics"), "retention_operator_evidence_ledger_up 1") {
+			return false, errors.New("the ledger is not up")
+		}
+		return true, nil
+	})
 	if got := get(t, "http://"+second.probes+"/readyz"); got != "ok" {
 		t.Errorf("/readyz says %q", got)
 	}
@@ -168,11 +178,49 @@ func TestManager(t *testing.T) {
 	}
 }
 
-func TestManagerNeedsANamespace(t *testing.T) {
+// TestManagerKeepsALedger runs one manager with a ledger in its own process, which makes all keys, and another that goes on
+// with them.
+func TestManagerKeepsALedger(t *testing.T) {
+	srv := apiserver.Get(t)
+	ns := srv.Namespace(t)
+	kubeconfig, dir := writeKubeconfig(t, srv, ns), t.TempDir()
+	var kept string
+	for range 2 {
+		p := startManager(t, kubeconfig, ns, "--ledger-dir="+dir)
+		checkpoint := eventually(t, p, func() (string, error) {
+			cm := &corev1.ConfigMap{}
+			if err := srv.Client.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: attest.CheckpointName}, cm); err != nil {
+				return "", err
+			}
+			if !strings.Contains(p.log.String(), "Starting workers") || !strings.Contains(get(t, "http://"+p.metrics+"/metrics"), "retention_operator_evidence_ledger_up 1") {
+				return "", errors.New("the ledger is not up")
+			}
+			return cm.Data["checkpoint"], nil
+		})
+		if kept != "" && checkpoint != kept {
+			t.Errorf("the checkpoint was\n%sand is\n%s", kept, checkpoint)
+		}
+		kept = checkpoint
+		must(t, p.cmd.Process.Signal(syscall.SIGTERM))
+		if err := p.wait(t); err != nil {
+			t.Errorf("the manager does not end well: %v\n%s", err, p.log.String())
+		}
+		if strings.Contains(p.log.String(), "forbidden") {
+			t.Errorf("a right is missing\n%s", p.log.String())
+		}
+	}
+}
+
+func TestManagerFlags(t *testing.T) {
 	t.Setenv(namespaceVariable, "")
-	for flag, want := range map[string]string{"--namespace=": namespaceVariable, "--sealing-key-rotation=1h": "--sealing-key-rotation"} {
-		cmd := ManagerCommand()
-		cmd.SetArgs([]string{"--purge-image=i", "--namespace=x", flag})
+	for flag, want := range map[string]string{
+		"--namespace=": namespaceVariable, "--sealing-key-rotation=1h": "--sealing-key-rotation",
+		"--ledger=": "https://retention-ledger:8443", "--ledger=http://ledger:8443": "write https://", "--ledger=ledger": "write https://",
+		"--ledger-dir=x": "leave one out", "--evidence-retention=P23M": "at least P24M", "--evidence-retention=P729D": "at least P24M",
+		"--evidence-retention=7 years": "P7Y", "--evidence-key-rotation=1h": "--evidence-key-rotation",
+	} {
+		cmd := ManagerCommand("test")
+		cmd.SetArgs([]string{"--purge-image=i", "--namespace=x", "--ledger=https://ledger:8443", flag})
 		cmd.SetOut(io.Discard)
 		cmd.SetErr(io.Discard)
 		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
@@ -183,7 +231,7 @@ func TestManagerNeedsANamespace(t *testing.T) {
 
 func TestManagerNeedsAnImage(t *testing.T) {
 	t.Setenv(purgeImageVariable, "")
-	cmd := ManagerCommand()
+	cmd := ManagerCommand("test")
 	cmd.SetArgs(nil)
 	cmd.SetOut(io.Discard)
 	cmd.SetErr(io.Discard)
@@ -200,11 +248,13 @@ type process struct {
 	ended           chan error
 }
 
-func startManager(t *testing.T, kubeconfig, ns string) *process {
+func startManager(t *testing.T, kubeconfig, ns string, args ...string) *process {
 	t.Helper()
 	p := &process{metrics: freeAddress(t), probes: freeAddress(t), log: &lockedBuffer{}, ended: make(chan error, 1)}
-	p.cmd = exec.Command(os.Args[0], "--leader-elect", "--leader-election-namespace="+ns, "--watch-namespace="+ns,
-		"--namespace="+ns, "--metrics-bind-address="+p.metrics, "--health-probe-bind-address="+p.probes)
+	p.cmd = exec.Command(os.Args[0], append([]string{
+		"--leader-elect", "--leader-election-namespace=" + ns, "--watch-namespace=" + ns,
+		"--namespace=" + ns, "--metrics-bind-address=" + p.metrics, "--health-probe-bind-address=" + p.probes,
+	}, args...)...)
 	p.cmd.Env = append(os.Environ(), runManager+"=1", "KUBECONFIG="+kubeconfig, purgeImageVariable+"=registry.example/purge:1")
 	p.cmd.Stderr = p.log
 	must(t, p.cmd.Start())
@@ -253,33 +303,9 @@ func freeAddress(t *testing.T) string {
 // writeKubeconfig gives a user the rights of config/rbac, and no others, and returns a kubeconfig for it.
 func writeKubeconfig(t *testing.T, srv *apiserver.Server, ns string) string {
 	t.Helper()
-	root, err := fixture.Root()
-	must(t, err)
-	role, leader, keys := &rbacv1.ClusterRole{}, &rbacv1.Role{}, &rbacv1.Role{}
-	for file, obj := range map[string]any{"role.yaml": role, "leader_election_role.yaml": leader, "sealing_key_role.yaml": keys} {
-		text, err := os.ReadFile(filepath.Join(root, "config/rbac", file))
-		must(t, err)
-		must(t, yaml.UnmarshalStrict(text, obj))
-	}
-	leader.Namespace, keys.Namespace = ns, ns
 	user := "manager-of-" + ns
-	subjects := []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}}
-	for _, obj := range []client.Object{
-		role, leader, keys,
-		&rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: user}, Subjects: subjects,
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		},
-		&rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: user}, Subjects: subjects,
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: leader.Name},
-		},
-		&rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: user + "-keys"}, Subjects: subjects,
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: keys.Name},
-		},
-	} {
-		must(t, srv.Client.Create(t.Context(), obj))
+	for _, file := range []string{"role.yaml", "leader_election_role.yaml", "sealing_key_role.yaml", "evidence_role.yaml"} {
+		srv.Grant(t, ns, file, apiserver.User(user))
 	}
 	cfg := srv.Config
 	file := filepath.Join(t.TempDir(), "kubeconfig")

@@ -11,6 +11,7 @@ import (
 	"dataretention.dev/retention-operator/controllers/datastore"
 	"dataretention.dev/retention-operator/controllers/erasurerequest"
 	"dataretention.dev/retention-operator/controllers/erasurerun"
+	"dataretention.dev/retention-operator/controllers/internal/attest"
 	"dataretention.dev/retention-operator/controllers/internal/sealing"
 	"dataretention.dev/retention-operator/controllers/legalhold"
 	"dataretention.dev/retention-operator/controllers/retentionpolicy"
@@ -27,6 +28,8 @@ type Options struct {
 	Clock clock.PassiveClock
 	// Keys seals persons to the operator, and opens what was sealed to it.
 	Keys sealing.Keys
+	// Evidence takes what is stated.
+	Evidence attest.Ledger
 }
 
 // Setup adds every controller to the manager. This is the list of them all.
@@ -44,38 +47,42 @@ func Setup(mgr ctrl.Manager, opts Options) error {
 			Image:  opts.PurgeImage,
 		}).SetupWithManager(mgr),
 		(&erasurerequest.Reconciler{
-			Client: mgr.GetClient(),
-			Live:   mgr.GetAPIReader(),
-			Events: mgr.GetEventRecorder(name),
-			Clock:  opts.Clock,
-			Image:  opts.PurgeImage,
-			Keys:   opts.Keys,
-			Logs:   logs,
+			Client:   mgr.GetClient(),
+			Live:     mgr.GetAPIReader(),
+			Events:   mgr.GetEventRecorder(name),
+			Clock:    opts.Clock,
+			Image:    opts.PurgeImage,
+			Keys:     opts.Keys,
+			Logs:     logs,
+			Evidence: opts.Evidence,
 		}).SetupWithManager(mgr),
 		(&erasurerun.Reconciler{
-			Client: mgr.GetClient(),
-			Live:   mgr.GetAPIReader(),
-			Events: mgr.GetEventRecorder(name),
-			Clock:  opts.Clock,
-			Image:  opts.PurgeImage,
-			Keys:   opts.Keys,
-			Logs:   logs,
+			Client:   mgr.GetClient(),
+			Live:     mgr.GetAPIReader(),
+			Events:   mgr.GetEventRecorder(name),
+			Clock:    opts.Clock,
+			Image:    opts.PurgeImage,
+			Keys:     opts.Keys,
+			Logs:     logs,
+			Evidence: opts.Evidence,
 		}).SetupWithManager(mgr),
 		(&legalhold.Reconciler{
-			Client: mgr.GetClient(),
-			Live:   mgr.GetAPIReader(),
-			Events: mgr.GetEventRecorder(name),
-			Clock:  opts.Clock,
-			Image:  opts.PurgeImage,
-			Keys:   opts.Keys,
+			Client:   mgr.GetClient(),
+			Live:     mgr.GetAPIReader(),
+			Events:   mgr.GetEventRecorder(name),
+			Clock:    opts.Clock,
+			Image:    opts.PurgeImage,
+			Keys:     opts.Keys,
+			Evidence: opts.Evidence,
 		}).SetupWithManager(mgr),
 		(&retentionpolicy.Reconciler{
-			Client: mgr.GetClient(),
-			Live:   mgr.GetAPIReader(),
-			Events: mgr.GetEventRecorder(name),
-			Clock:  opts.Clock,
-			Image:  opts.PurgeImage,
-			Keys:   opts.Keys,
+			Client:   mgr.GetClient(),
+			Live:     mgr.GetAPIReader(),
+			Events:   mgr.GetEventRecorder(name),
+			Clock:    opts.Clock,
+			Image:    opts.PurgeImage,
+			Keys:     opts.Keys,
+			Evidence: opts.Evidence,
 		}).SetupWithManager(mgr),
 	)
 }

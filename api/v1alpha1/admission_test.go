@@ -270,7 +270,7 @@ func TestTheOperatorTouchesNoOtherSecrets(t *testing.T) {
 	ns := srv.Namespace(t)
 	bind(t, ns, operator, "cluster-admin")
 	bind(t, "retention-system", operator, "cluster-admin")
-	const others = "the operator may create, change and delete Secrets of the type dataretention.dev/subject only, and its own sealing keys"
+	const others = "the operator may create, change and delete Secrets of the type dataretention.dev/subject only, and its own keys"
 	for name, c := range map[string]struct {
 		secret *corev1.Secret
 		want   string
@@ -278,6 +278,9 @@ func TestTheOperatorTouchesNoOtherSecrets(t *testing.T) {
 		"a person":                       {secret(ns, "er-2026-0042", v1alpha1.SubjectSecretType), ""},
 		"a connection":                   {secret(ns, "shop-db", corev1.SecretTypeOpaque), others},
 		"its own keys":                   {secret("retention-system", "retention-sealing-keys", corev1.SecretTypeOpaque), ""},
+		"its keys for evidence":          {secret("retention-system", "retention-evidence-keys", corev1.SecretTypeOpaque), ""},
+		"the ledger's keys":              {secret("retention-system", "retention-ledger", corev1.SecretTypeOpaque), ""},
+		"such keys in another namespace": {secret(ns, "retention-ledger", corev1.SecretTypeOpaque), others},
 		"keys in another namespace":      {secret(ns, "retention-sealing-keys", corev1.SecretTypeOpaque), others},
 		"another Secret of its own home": {secret("retention-system", "token", corev1.SecretTypeOpaque), others},
 	} {

@@ -72,6 +72,8 @@ const (
 	ReasonInvalidSpec = "InvalidSpec"
 	// ReasonNotProbed says that no probe has ended yet.
 	ReasonNotProbed = "NotProbed"
+	// ReasonLedgerUnavailable says that the evidence ledger cannot be used now, and that the work waits for it.
+	ReasonLedgerUnavailable = "LedgerUnavailable"
 )
 
 // Reasons of a Datastore's conditions. A failed connection uses the reasons of the receipt: SecretIncomplete,

@@ -17,9 +17,9 @@ import (
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/controllers/internal/metrics"
-	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/controllers/internal/status"
 	"dataretention.dev/retention-operator/internal/plan"
+	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/internal/schedule"
 )
 

@@ -95,25 +95,27 @@ func (s *scope) expiry(e *retentionv1.ErasureDatastore) *metav1.Time {
 	return ptr.To(metav1.NewTime(period.AddTo(e.CompletionTime.Time, s.zone)))
 }
 
-// answer gives the answer for the first time, and has the erasure repeated if that was asked for.
+// answer gives the answer for the first time, once it is in the ledger, and has the erasure repeated if that was asked for.
 func (r *Reconciler) answer(ctx context.Context, s *scope) error {
 	st := s.st()
-	now := metav1.NewTime(s.now)
-	if s.request.Spec.RecheckFor == "" {
-		if err := r.end(ctx, s, retentionv1.ErasureAnswered); err != nil {
-			return err
-		}
-	} else {
-		period, err := schedule.ParsePeriod(string(s.request.Spec.RecheckFor))
-		if err != nil {
+	st.Recipients = s.recipients()
+	var period schedule.Period
+	if repeats := s.request.Spec.RecheckFor; repeats != "" {
+		var err error
+		if period, err = schedule.ParsePeriod(string(repeats)); err != nil {
 			return invalidSpec{err}
 		}
-		st.Recheck = &retentionv1.ErasureRecheck{Until: metav1.NewTime(period.AddTo(s.now, s.zone))}
-		s.schedule()
-		st.State = retentionv1.ErasureWatching
 	}
-	st.AnsweredTime = &now
-	st.Recipients = s.recipients()
+	if stated, err := r.conclusion(ctx, s, string(st.Outcome), ""); err != nil || !stated {
+		s.state(retentionv1.ErasureErasing)
+		return err
+	}
+	if s.request.Spec.RecheckFor == "" {
+		return r.end(ctx, s, retentionv1.ErasureAnswered)
+	}
+	st.AnsweredTime, st.State = s.answered, retentionv1.ErasureWatching
+	st.Recheck = &retentionv1.ErasureRecheck{Until: metav1.NewTime(period.AddTo(s.answered.Time, s.zone))}
+	s.schedule()
 	return nil
 }
 
@@ -171,13 +173,18 @@ func (s *scope) repeat() {
 }
 
 // repeated takes a repetition down that has ended, and ends the request after the last one. more is how many records have
-// been erased since the answer before.
+// been erased since the answer before. If the answer is another one now, it is stated first.
 func (r *Reconciler) repeated(ctx context.Context, s *scope, more int64) error {
 	c := s.st().Recheck
+	if c != nil {
+		c.Found = ptr.To(ptr.Deref(c.Found, 0) + max(more, 0))
+	}
+	if stated, err := r.conclusion(ctx, s, string(s.st().Outcome), ""); err != nil || !stated {
+		return err
+	}
 	if c == nil {
 		return r.end(ctx, s, retentionv1.ErasureAnswered)
 	}
-	c.Found = ptr.To(ptr.Deref(c.Found, 0) + max(more, 0))
 	if c.NextTime != nil {
 		return nil
 	}
@@ -211,6 +218,9 @@ func (r *Reconciler) giveUp(ctx context.Context, s *scope, at stage) error {
 		finish(e, outcome, "NotRepeated", "The last repetition could not be carried out")
 	}
 	s.aggregate()
+	if stated, err := r.conclusion(ctx, s, string(s.st().Outcome), ""); err != nil || !stated {
+		return err
+	}
 	return r.end(ctx, s, retentionv1.ErasureAnswered)
 }
 
@@ -220,7 +230,7 @@ const (
 	secretDeleted = "Deleted"
 )
 
-// end ends the request for good: the identifiers go, and the answer stays.
+// end ends the request for good, once its answer is in the ledger: the identifiers go, and the answer stays.
 func (r *Reconciler) end(ctx context.Context, s *scope, state retentionv1.ErasureState) error {
 	st := s.st()
 	if err := r.deleteSubject(ctx, s); err != nil {
@@ -229,13 +239,7 @@ func (r *Reconciler) end(ctx context.Context, s *scope, state retentionv1.Erasur
 	if err := r.dropIntake(ctx, s.request); err != nil {
 		return err
 	}
-	if st.AnsweredTime != nil {
-		state = retentionv1.ErasureAnswered // whoever denies what was answered ends the repetitions
-	} else if state == retentionv1.ErasureDenied {
-		now := metav1.NewTime(s.now)
-		st.AnsweredTime = &now
-	}
-	st.State, st.SealedSubject, st.SealedTypes = state, "", nil
+	st.AnsweredTime, st.State, st.SealedSubject, st.SealedTypes = s.answered, state, "", nil
 	for i := range st.Datastores {
 		st.Datastores[i].Derived = ""
 	}

@@ -82,7 +82,7 @@ func demandsApproval(ctx context.Context, reader client.Reader, s *scope) (strin
 	return "", nil
 }
 
-// deny ends a request that a person has refused, once no run has it in hand.
+// deny ends a request that a person has refused, once no run has it in hand, and the denial is in the ledger.
 func (r *Reconciler) deny(ctx context.Context, s *scope) error {
 	if err := r.withdrawChildren(ctx, s.request); err != nil {
 		return err
@@ -92,6 +92,15 @@ func (r *Reconciler) deny(ctx context.Context, s *scope) error {
 		s.waitFor(retentionv1.ReasonDenied, "The request was denied; waiting for the run that has it in hand")
 		s.again(pollInterval)
 		return nil
+	}
+	if s.st().AnsweredTime != nil { // whoever denies what was answered ends the repetitions
+		if stated, err := r.conclusion(ctx, s, string(s.st().Outcome), ""); err != nil || !stated {
+			return err
+		}
+		return r.end(ctx, s, retentionv1.ErasureAnswered)
+	}
+	if stated, err := r.conclusion(ctx, s, outcomeDenied, decision(s.st().Conditions, outcomeDenied).Reason); err != nil || !stated {
+		return err
 	}
 	return r.end(ctx, s, retentionv1.ErasureDenied)
 }

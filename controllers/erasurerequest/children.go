@@ -60,10 +60,13 @@ func (r *Reconciler) reachOut(ctx context.Context, s *scope) error {
 	if err := r.listChildren(ctx, s); err != nil {
 		return err
 	}
-	s.typesOf = map[string][]string{}
+	s.typesOf, s.foreign = map[string][]string{}, map[client.ObjectKey]*retentionv1.Datastore{}
 	for _, n := range namespaces {
 		if len(n.allowed) > 0 {
 			s.typesOf[n.namespace] = erasure.Types(n.allowed...)
+		}
+		for _, ds := range n.allowed {
+			s.foreign[client.ObjectKeyFromObject(ds)] = ds
 		}
 	}
 	sealed, err := r.sealedSubject(ctx, s)
@@ -278,7 +281,7 @@ func (r *Reconciler) mirror(ctx context.Context, s *scope, c *retentionv1.Erasur
 	st := &child.Status
 	lacked := c.Reason == reasonTypesAdded
 	skipped := c.Reason == retentionv1.ReasonNotAllowed && s.request.Spec.DatastoreSelector != nil
-	c.State, c.Outcome, c.Found, c.Erased = st.State, st.Outcome, st.Found, st.Erased
+	c.State, c.Outcome, c.Found, c.Erased, c.Evidence = st.State, st.Outcome, st.Found, st.Erased, st.Evidence
 	if c.Reason != retentionv1.ReasonNotAllowed {
 		c.Reason = ""
 	}

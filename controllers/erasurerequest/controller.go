@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -15,10 +16,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/attest"
 	"dataretention.dev/retention-operator/controllers/internal/erasure"
 	"dataretention.dev/retention-operator/controllers/internal/metrics"
 	"dataretention.dev/retention-operator/controllers/internal/sealing"
 	"dataretention.dev/retention-operator/controllers/internal/status"
+	"dataretention.dev/retention-operator/internal/schedule"
 	"dataretention.dev/retention-operator/internal/subject"
 )
 
@@ -47,6 +50,8 @@ type Reconciler struct {
 	Logs erasure.Logs
 	// Image is the image of the Jobs.
 	Image string
+	// Evidence takes an answer before it is given.
+	Evidence attest.Ledger
 }
 
 // +kubebuilder:rbac:groups=dataretention.dev,resources=erasurerequests,verbs=get;list;watch;create;update;patch;delete;approve
@@ -67,12 +72,16 @@ type scope struct {
 	// parent is the request that this one was made from, if any; children are those that were made from this one.
 	parent   *retentionv1.ErasureRequest
 	children []retentionv1.ErasureRequest
+	// foreign are the Datastores that the request reaches in other namespaces.
+	foreign map[client.ObjectKey]*retentionv1.Datastore
 	// typesOf are the types of identifiers that the Datastores know which the request reaches in other namespaces.
 	typesOf map[string][]string
 	// unmade says that a request in another namespace has still to be made.
 	unmade bool
 	// known are the identifiers that records have led to, here and in the family.
 	known []subject.Identifier
+	// answered is when the request was answered, as the ledger says.
+	answered *metav1.Time
 	// problem is what keeps the request from going on until a person acts; waiting is what it waits for.
 	problem, waiting *note
 	// requeue is when to look again; zero is never.
@@ -235,8 +244,30 @@ func (r *Reconciler) withdraw(ctx context.Context, s *scope) error {
 			return nil
 		}
 	}
+	if stated, err := r.stateWithdrawal(ctx, s); err != nil || !stated {
+		return err
+	}
 	if err := r.unfinalize(ctx, s.request); err != nil {
 		return err
 	}
 	return errWithdrawn
+}
+
+// stateWithdrawal has the ledger take what became of a request on which work had begun.
+func (r *Reconciler) stateWithdrawal(ctx context.Context, s *scope) (bool, error) {
+	if !controllerutil.ContainsFinalizer(s.request, erasure.Finalizer) || erasure.Ended(s.request) {
+		return true, nil
+	}
+	zone, err := schedule.LoadLocation(s.request.Spec.GetTimeZone())
+	if err != nil {
+		zone = time.UTC
+	}
+	s.zone = zone
+	if err := r.gather(ctx, s); err != nil {
+		return false, err
+	}
+	if s.st().AnsweredTime != nil {
+		return r.conclusion(ctx, s, string(s.st().Outcome), "")
+	}
+	return r.conclusion(ctx, s, outcomeWithdrawn, "")
 }

@@ -17,6 +17,7 @@ import (
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/controllers/internal/erasure"
+	"dataretention.dev/retention-operator/internal/evidence"
 	"dataretention.dev/retention-operator/internal/plan"
 )
 
@@ -75,8 +76,8 @@ func TestAPersonIsErasedWhereverSheIsKnown(t *testing.T) {
 	}
 }
 
-// TestKilledBeforeEveryWrite kills the manager before each of its writes in turn; with a second Datastore, to which
-// identifiers are carried, before some of them.
+// TestKilledBeforeEveryWrite kills the manager before each of its writes in turn, before and after those to the ledger, too;
+// with a second Datastore, to which identifiers are carried, before some of them.
 func TestKilledBeforeEveryWrite(t *testing.T) {
 	for _, desk := range []bool{false, true} {
 		killed := true
@@ -101,6 +102,10 @@ func TestKilledBeforeEveryWrite(t *testing.T) {
 				t.Errorf("status %+v", st)
 			}
 			w.expectReleased()
+			w.audit()
+			if c := w.conclusionOf("r1"); !c.Request.AnsweredTime.Equal(st.AnsweredTime.Time) || c.Level != evidence.LevelDeleted {
+				t.Errorf("Conclusion %+v", c)
+			}
 			if w.left(ada, adaID) != 4-int(erased) || w.left(bob, bobID) != 3 || len(w.secrets()) != 0 {
 				t.Errorf("records %+v, Secrets %v", w.records, w.secrets())
 			}

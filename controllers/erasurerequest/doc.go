@@ -16,5 +16,10 @@
 // So nothing is erased anywhere before everything has been searched, and identifiers that lead to different persons stop
 // the request before it has done harm. Requests in other namespaces that were made from this one take part in that.
 //
+// An answer, a denial, and the end of a request that was deleted on the way, are stated in the evidence ledger as a
+// Conclusion before the status says so, and before the subject's Secret and everything sealed goes. Its key has a digest of what
+// the answer says, so that the same answer is stated once, whoever dies in between; one that has changed since, as when a
+// repetition has found more, supersedes it. While the ledger cannot be used, nobody is answered; the time limit goes on.
+//
 // Reconcile gathers, decides in pure functions, acts, writes the status once, and then emits events.
 package erasurerequest

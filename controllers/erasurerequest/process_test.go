@@ -54,7 +54,7 @@ func (w *world) process(job *batchv1.Job, pod string, attempt int) podEnd {
 	w.must(w.c.Get(w.t.Context(), client.ObjectKey{Namespace: job.Namespace, Name: job.Name}, configMap))
 	w.must(json.Unmarshal([]byte(configMap.Data["plan.json"]), &p.plan))
 	now := w.clock.Now().UTC()
-	p.r = &receipt.Receipt{Phase: receipt.PhaseFinished, Reason: receipt.Succeeded, StartTime: now, Time: now, ServerVersion: "15.18", Identity: p.plan.Identity,
+	p.r = &receipt.Receipt{Phase: receipt.PhaseFinished, Reason: receipt.Succeeded, Message: w.says, StartTime: now, Time: now, ServerVersion: "15.18", Identity: p.plan.Identity,
 		Version: receipt.Version, Run: p.plan.Run, PlanDigest: job.Annotations[purgejob.AnnotationPlanDigest]}
 	if w.broken[p.ds] {
 		p.r.Phase, p.r.Reason, p.r.Identity, p.r.ServerVersion = receipt.PhaseConnecting, receipt.Unreachable, "", ""

@@ -32,6 +32,7 @@ import (
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/controllers/erasurerun"
+	"dataretention.dev/retention-operator/controllers/internal/attest/attesttest"
 	"dataretention.dev/retention-operator/controllers/internal/kstatus"
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/seal"
@@ -66,6 +67,7 @@ type world struct {
 	clock      *clocktesting.FakePassiveClock
 	events     *events.FakeRecorder
 	keys       *ring
+	ledger     *attesttest.Ledger
 	// writesLeft is how many writes succeed before the manager dies; negative is all.
 	writesLeft int
 	killed     bool
@@ -90,6 +92,8 @@ type world struct {
 	commits bool
 	// forget makes the log of a Pod that changes something unreadable.
 	forget bool
+	// says is what a receipt says in a sentence.
+	says string
 }
 
 var errKilled = errors.New("the manager was killed")
@@ -110,33 +114,38 @@ func newWorld(t *testing.T) *world {
 		broken: map[string]bool{}, dies: map[string]int{}, evicted: map[string]bool{},
 	}
 	w.namespaces = []string{w.namespace}
+	w.ledger = attesttest.New(t)
+	t.Cleanup(w.audit)
 	return w
+}
+
+// write does what a manager does unless it is dead.
+func (w *world) write(do func() error) error {
+	switch {
+	case w.writesLeft == 0:
+		w.killed = true
+		return errKilled
+	case w.writesLeft > 0:
+		w.writesLeft--
+	}
+	return do()
 }
 
 // mortal is a client that dies when its writes are used up.
 func (w *world) mortal() client.Client {
-	write := func(do func() error) error {
-		switch {
-		case w.writesLeft == 0:
-			w.killed = true
-			return errKilled
-		case w.writesLeft > 0:
-			w.writesLeft--
-		}
-		return do()
-	}
+	write := w.write
 	return interceptor.NewClient(w.c, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			return write(func() error { return c.Create(ctx, o, opts...) })
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-			return write(func() error { return c.Delete(ctx, o, opts...) })
+			return write(func() error { w.expectStated(o, true); return c.Delete(ctx, o, opts...) })
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-			return write(func() error { return c.Patch(ctx, o, p, opts...) })
+			return write(func() error { w.expectStated(o, false); return c.Patch(ctx, o, p, opts...) })
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
-			return write(func() error { return c.SubResource(sub).Patch(ctx, o, p, opts...) })
+			return write(func() error { w.expectStated(o, false); return c.SubResource(sub).Patch(ctx, o, p, opts...) })
 		},
 	})
 }
@@ -144,8 +153,9 @@ func (w *world) mortal() client.Client {
 // managers returns the controllers as they are after a restart: they know nothing but what the API server tells.
 func (w *world) managers() (*Reconciler, *erasurerun.Reconciler) {
 	c := w.mortal()
-	return &Reconciler{Client: c, Live: w.c, Events: w.events, Clock: w.clock, Keys: w.keys, Logs: w.log, Image: "retention-operator:test"},
-		&erasurerun.Reconciler{Client: c, Live: w.c, Events: w.events, Clock: w.clock, Keys: w.keys, Logs: w.log, Image: "retention-operator:test"}
+	const image = "retention-operator:test"
+	return &Reconciler{Client: c, Live: w.c, Events: w.events, Clock: w.clock, Keys: w.keys, Logs: w.log, Image: image, Evidence: &mortalLedger{w}},
+		&erasurerun.Reconciler{Client: c, Live: w.c, Events: w.events, Clock: w.clock, Keys: w.keys, Logs: w.log, Image: image, Evidence: &mortalLedger{w}}
 }
 
 func (w *world) log(_ context.Context, _, pod string) (io.ReadCloser, error) {
@@ -218,7 +228,9 @@ func (w *world) fingerprint() string {
 		fmt.Fprintf(&b, "%s/%s %s\n", r.Namespace, r.Name, r.ResourceVersion)
 	}
 	for _, ds := range w.datastores() {
-		fmt.Fprintf(&b, "%s %s %+v\n", ds.Name, ds.ResourceVersion, ds.Status.ActiveRun)
+		run, err := json.Marshal(ds.Status.ActiveRun)
+		w.must(err)
+		fmt.Fprintf(&b, "%s %s %s\n", ds.Name, ds.ResourceVersion, run)
 	}
 	return b.String()
 }

@@ -4,11 +4,10 @@ package erasurerun
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,8 +15,10 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/attest"
 	"dataretention.dev/retention-operator/controllers/internal/erasure"
 	"dataretention.dev/retention-operator/controllers/internal/jobs"
 	"dataretention.dev/retention-operator/controllers/internal/sealing"
@@ -51,6 +52,8 @@ type Reconciler struct {
 	Logs erasure.Logs
 	// Image is the image of purge Jobs.
 	Image string
+	// Evidence takes what a Job is about to do before it is released, and what came of it before that is let go of.
+	Evidence attest.Ledger
 }
 
 // +kubebuilder:rbac:groups=dataretention.dev,resources=erasurerequests,verbs=get;list;watch
@@ -96,9 +99,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		if !apierrors.IsNotFound(err) {
 			return ctrl.Result{}, err
 		}
-		return ctrl.Result{}, r.dropOrphans(ctx, req.NamespacedName, "")
+		return r.result(ctx, s, r.dropOrphans(ctx, req.NamespacedName, ""))
 	}
-	err := r.reconcile(ctx, s)
+	return r.result(ctx, s, r.reconcile(ctx, s))
+}
+
+// result asks for the next pass. The ledger is asked again at a steady pace.
+func (r *Reconciler) result(ctx context.Context, s *scope, err error) (ctrl.Result, error) {
+	if errors.Is(err, attest.ErrUnavailable) {
+		log.FromContext(ctx).Error(err, "What is left of a run waits for the evidence ledger")
+		return ctrl.Result{RequeueAfter: pollInterval}, nil
+	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -113,6 +124,9 @@ func (r *Reconciler) reconcile(ctx context.Context, s *scope) error {
 	}
 	pending := pendingOf(requests.Items, s)
 	if pending == nil && s.ds.Status.PendingErasures == nil && s.run() == nil {
+		if err := r.dropOrphans(ctx, client.ObjectKeyFromObject(s.ds), string(s.ds.UID)); err != nil { // of one of that name before
+			return err
+		}
 		return r.heal(ctx, s, requests.Items)
 	}
 	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.ds), s.ds); err != nil {
@@ -197,58 +211,10 @@ func own(key client.ObjectKey) []client.ListOption {
 	}}
 }
 
-// dropOrphans removes the Jobs of a Datastore of that name that is gone. What they did cannot be accounted for any more: the
-// requests say so themselves.
-func (r *Reconciler) dropOrphans(ctx context.Context, key client.ObjectKey, uid string) error {
-	list := &batchv1.JobList{}
-	if err := r.Client.List(ctx, list, own(key)...); err != nil {
-		return fmt.Errorf("listing Jobs: %w", err)
-	}
-	for i := range list.Items {
-		job := &list.Items[i]
-		owner := metav1.GetControllerOfNoCopy(job)
-		if owner == nil || owner.Kind != "Datastore" || owner.Name != key.Name || string(owner.UID) == uid {
-			continue
-		}
-		stub := &retentionv1.Datastore{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, UID: owner.UID}}
-		if err := r.remove(ctx, stub, job.Name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // remove removes a Job with its plan and what was handed over to it.
 func (r *Reconciler) remove(ctx context.Context, ds *retentionv1.Datastore, job string) error {
 	if err := r.keeper().DropHandOff(ctx, ds.Namespace, job); err != nil {
 		return err
 	}
 	return r.keeper().Remove(ctx, ds, job)
-}
-
-// prune removes the Jobs of earlier runs.
-func (r *Reconciler) prune(ctx context.Context, s *scope, keep string) error {
-	jobs, plans := &batchv1.JobList{}, &corev1.ConfigMapList{}
-	for _, list := range []client.ObjectList{jobs, plans} {
-		if err := r.Live.List(ctx, list, own(client.ObjectKeyFromObject(s.ds))...); err != nil {
-			return fmt.Errorf("listing what earlier runs have left: %w", err)
-		}
-	}
-	var old []string
-	for i := range jobs.Items {
-		if o := &jobs.Items[i]; o.Name != keep && metav1.IsControlledBy(o, s.ds) {
-			old = append(old, o.Name)
-		}
-	}
-	for i := range plans.Items {
-		if o := &plans.Items[i]; o.Name != keep && metav1.IsControlledBy(o, s.ds) {
-			old = append(old, o.Name)
-		}
-	}
-	for _, name := range old {
-		if err := r.remove(ctx, s.ds, name); err != nil {
-			return err
-		}
-	}
-	return nil
 }

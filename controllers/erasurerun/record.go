@@ -28,17 +28,21 @@ import (
 
 // ending is how a run ended.
 type ending struct {
-	run     *retentionv1.ActiveRun
-	plan    *plan.Plan
-	total   receipt.ErasureTotal
+	run   *retentionv1.ActiveRun
+	plan  *plan.Plan
+	total receipt.ErasureTotal
+	// tries are the attempts that total adds up.
+	tries   []receipt.ErasureAttempt
 	stopped bool
 	// whole says that the account of the last attempt is complete.
 	whole bool
 	now   time.Time
+	// evidence leads to what the ledger says of it.
+	evidence *retentionv1.EvidenceReference
 }
 
-// collect adds up the receipts and accounts of a Job that has ended, once its last Pod has, and writes what became of each
-// request into its entry.
+// collect adds up the receipts and accounts of a Job that has ended, once its last Pod has. What came of it goes into the
+// ledger first, and then into the entries of the requests. Until then the finalizers keep the Job and its Pods.
 func (r *Reconciler) collect(ctx context.Context, s *scope, job *batchv1.Job) error {
 	pods, err := r.keeper().Pods(ctx, job)
 	if err != nil {
@@ -48,23 +52,32 @@ func (r *Reconciler) collect(ctx context.Context, s *scope, job *batchv1.Job) er
 		s.again(settleInterval)
 		return r.keep(ctx, s, job, pods)
 	}
-	p, err := r.planOf(ctx, s)
-	if errors.Is(err, errPlanLost) {
-		return r.loseAccount(ctx, s, nil)
-	}
-	if err != nil {
+	end := ending{run: s.run(), stopped: holds.Stopped(job), now: s.now}
+	if end.plan, err = r.planOf(ctx, s); err != nil && !errors.Is(err, errPlanLost) {
 		return err
 	}
-	attempts, err := erasure.Attempts(ctx, r.logs(s), r.Keys, job, pods, s.now)
-	if err != nil {
+	if end.tries, err = erasure.Attempts(ctx, r.logs(s), r.Keys, job, pods, s.now); err != nil {
 		return err
 	}
-	end := ending{run: s.run(), plan: p, total: receipt.MergeErasure(p, attempts), stopped: holds.Stopped(job), now: s.now}
-	if n := len(attempts); n > 0 {
-		end.whole = attempts[n-1].Complete
+	if n := len(end.tries); n > 0 {
+		end.whole = end.tries[n-1].Complete
 	}
-	for i := range p.Erasure.Requests {
-		if err := r.record(ctx, s, &end, i); err != nil {
+	if end.plan != nil {
+		end.total = receipt.MergeErasure(end.plan, end.tries)
+	}
+	if end.evidence, err = r.conclude(ctx, s, &end, job, pods); err != nil {
+		return errors.Join(r.keep(ctx, s, job, pods), r.await(ctx, s, err, true)) // a log may be gone when the ledger is back
+	}
+	if end.plan == nil {
+		return r.loseAccount(ctx, s, nil, end.evidence)
+	}
+	return r.recordAll(ctx, s, &end)
+}
+
+// recordAll writes what became of each request into its entry, and ends the run.
+func (r *Reconciler) recordAll(ctx context.Context, s *scope, end *ending) error {
+	for i := range end.plan.Erasure.Requests {
+		if err := r.record(ctx, s, end, i); err != nil {
 			return err
 		}
 	}
@@ -72,11 +85,11 @@ func (r *Reconciler) collect(ctx context.Context, s *scope, job *batchv1.Job) er
 	if !end.total.Finished {
 		kind = corev1.EventTypeWarning
 	}
-	if err := r.finish(ctx, s); err != nil {
+	if err := r.finish(ctx, s, end.evidence); err != nil {
 		return err
 	}
 	r.Events.Eventf(s.ds, nil, kind, "ErasureRunEnded", "Run", "Run %s (%s) for %d requests: %s", end.run.Name, end.run.Erasure.Mode,
-		len(p.Erasure.Requests), end.total.Reason)
+		len(end.plan.Erasure.Requests), end.total.Reason)
 	return nil
 }
 
@@ -158,6 +171,7 @@ func union(a, b []string) []string {
 func settleEntry(st *retentionv1.ErasureRequestStatus, e *retentionv1.ErasureDatastore, end *ending, n int) {
 	t, own := &end.total, &end.total.Requests[n]
 	st.IdentifierTypes = union(st.IdentifierTypes, own.Types)
+	erasure.Refer(e, end.evidence)
 	filed := len(st.Commitments) > 0
 	st.Commitments = commit(st.Commitments, own.Commitments)
 	e.Attempts += int32(t.Attempts) // bounded by the Job's backoffLimit, and by the runs of a request

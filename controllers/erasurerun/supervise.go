@@ -11,6 +11,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -30,6 +31,8 @@ const (
 	reasonWithdrawn = "Withdrawn"
 	// reasonPlanChanged says that another Job takes its place. It never began.
 	reasonPlanChanged = "PlanChanged"
+	// reasonNameCollision says that an object of its name is not ours. It never began.
+	reasonNameCollision = "NameCollision"
 )
 
 // advance takes the run one step on.
@@ -90,22 +93,25 @@ func (r *Reconciler) release(ctx context.Context, s *scope, job *batchv1.Job) er
 		return err
 	}
 	if ok, reason, message := erasure.Usable(s.ds); !ok {
-		return r.replace(ctx, s, job, func() error { return r.abandon(ctx, s, batch, reason, message) })
+		return r.replace(ctx, s, job, reason, func() error { return r.abandon(ctx, s, batch, reason, message) })
 	}
 	if len(batch) == 0 {
-		return r.replace(ctx, s, job, func() error { return r.finish(ctx, s) })
+		return r.replace(ctx, s, job, reasonWithdrawn, func() error { return r.finish(ctx, s, nil) })
 	}
 	c, err := r.compile(ctx, s, batch)
 	if err != nil {
 		return err
 	}
 	if c.digest != s.run().Erasure.PlanDigest { // nothing has been done yet: what has changed since is part of the plan
-		return r.replace(ctx, s, job, func() error { return r.settleOn(ctx, s, c) })
+		return r.replace(ctx, s, job, reasonPlanChanged, func() error { return r.settleOn(ctx, s, c) })
 	}
 	if base := s.ds.DeepCopy(); holds.Record(s.run(), c.holds.UIDs()) {
 		if err := r.patch(ctx, s, base, "putting the holds on record"); err != nil {
 			return err
 		}
+	}
+	if s.run().Erasure.Intent == nil {
+		return r.intend(ctx, s, c)
 	}
 	carried, whole, err := r.carried(ctx, s, c)
 	if err != nil {
@@ -117,7 +123,7 @@ func (r *Reconciler) release(ctx context.Context, s *scope, job *batchv1.Job) er
 	}
 	switch err := r.keeper().HandOff(ctx, r.input(s, c), carried); {
 	case errors.Is(err, purgejob.ErrForeign):
-		return r.replace(ctx, s, job, func() error { return r.collide(ctx, s, c) })
+		return r.replace(ctx, s, job, reasonNameCollision, func() error { return r.collide(ctx, s, c) })
 	case err != nil:
 		return err
 	}
@@ -129,13 +135,17 @@ func (r *Reconciler) release(ctx context.Context, s *scope, job *batchv1.Job) er
 	return nil
 }
 
-// replace marks a Job that never began, so that no other manager releases it any more, before then changes the course.
-func (r *Reconciler) replace(ctx context.Context, s *scope, job *batchv1.Job, then func() error) error {
-	if _, err := holds.Stop(ctx, r.Client, job, reasonPlanChanged, s.now); err != nil {
+// replace marks a Job that never began, so that no other manager releases it any more, and closes its Intent, before then
+// changes the course.
+func (r *Reconciler) replace(ctx context.Context, s *scope, job *batchv1.Job, why string, then func() error) error {
+	if _, err := holds.Stop(ctx, r.Client, job, why, s.now); err != nil {
 		return err
 	}
 	if err := r.keeper().DropHandOff(ctx, s.ds.Namespace, job.Name); err != nil {
 		return err
+	}
+	if err := r.concludeUnbegun(ctx, s, why); err != nil {
+		return r.await(ctx, s, err, false)
 	}
 	s.again(immediately)
 	return then()
@@ -201,7 +211,7 @@ func (r *Reconciler) watch(ctx context.Context, s *scope, job *batchv1.Job) erro
 	e.Reason, e.Message = purgejob.Waiting(pods)
 	e.Message = status.Truncate(e.Message, 512)
 	s.again(pollInterval)
-	if *e == *base.Status.ActiveRun.Erasure {
+	if equality.Semantic.DeepEqual(e, base.Status.ActiveRun.Erasure) {
 		return nil
 	}
 	return r.patch(ctx, s, base, "saying what the Job waits for")
@@ -246,11 +256,16 @@ func (r *Reconciler) lose(ctx context.Context, s *scope) error {
 	if err != nil && !errors.Is(err, errPlanLost) {
 		return err
 	}
-	return r.loseAccount(ctx, s, p)
+	ref, err := r.concludeLost(ctx, s, p)
+	if err != nil {
+		return r.await(ctx, s, err, true)
+	}
+	return r.loseAccount(ctx, s, p, ref)
 }
 
-// loseAccount takes down, in every request that the run has in hand, that nobody knows what was done for it.
-func (r *Reconciler) loseAccount(ctx context.Context, s *scope, p *plan.Plan) error {
+// loseAccount takes down, in every request that the run has in hand, that nobody knows what was done for it. The ledger says
+// so already.
+func (r *Reconciler) loseAccount(ctx context.Context, s *scope, p *plan.Plan, ref *retentionv1.EvidenceReference) error {
 	requests, err := r.requests(ctx, s)
 	if err != nil {
 		return err
@@ -264,13 +279,14 @@ func (r *Reconciler) loseAccount(ctx context.Context, s *scope, p *plan.Plan) er
 				expect(e, p, s.ds)
 				erasure.LoseAccount(e)
 			}
+			erasure.Refer(e, ref)
 			e.Reason, e.Message = erasure.ReasonAccountLost, "the account of a run is gone; the Datastore is gone over again"
 			erasure.Fail(e, s.now)
 		}); err != nil {
 			return err
 		}
 	}
-	return r.finish(ctx, s)
+	return r.finish(ctx, s, ref)
 }
 
 // expect has the entry name every dataset that a run may have changed.
@@ -317,56 +333,13 @@ func (r *Reconciler) giveBack(ctx context.Context, s *scope) error {
 		}
 	}
 	if err := r.prune(ctx, s, run.Erasure.Job); err != nil {
-		return err
+		return r.await(ctx, s, err, true)
 	}
 	if err := r.dropOrphans(ctx, client.ObjectKeyFromObject(s.ds), string(s.ds.UID)); err != nil {
-		return err
+		return r.await(ctx, s, err, true)
 	}
 	base := s.ds.DeepCopy()
 	s.ds.Status.ActiveRun = nil
 	s.again(immediately)
 	return r.patch(ctx, s, base, "giving the datastore back")
-}
-
-// heal gives back what a run that is over has in hand: a manager that was held up may have claimed it too late, or
-// somebody has overwritten the run in the status of the Datastore.
-func (r *Reconciler) heal(ctx context.Context, s *scope, requests []retentionv1.ErasureRequest) error {
-	if !slices.ContainsFunc(requests, func(o retentionv1.ErasureRequest) bool { return strayed(&o, s.ds) }) {
-		return nil
-	}
-	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.ds), s.ds); err != nil || s.run() != nil {
-		return client.IgnoreNotFound(err)
-	}
-	pods := &corev1.PodList{}
-	if err := r.Live.List(ctx, pods, own(client.ObjectKeyFromObject(s.ds))...); err != nil {
-		return fmt.Errorf("listing purge Pods: %w", err)
-	}
-	if slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return running(p) && p.Labels[purgejob.LabelPolicy] == "" }) {
-		s.again(pollInterval)
-		return nil
-	}
-	live, err := r.requests(ctx, s)
-	if err != nil {
-		return err
-	}
-	for i := range live {
-		if !strayed(&live[i], s.ds) {
-			continue
-		}
-		if err := r.unclaim(ctx, s, &live[i], func(e *retentionv1.ErasureDatastore) {
-			if e.Step == retentionv1.ErasureStepErase { // as unclaim has left it
-				expect(e, nil, s.ds)
-				erasure.LoseAccount(e)
-			}
-		}); err != nil {
-			return err
-		}
-	}
-	return r.prune(ctx, s, "")
-}
-
-// strayed says whether a request is in the hand of a run, although none is under way.
-func strayed(request *retentionv1.ErasureRequest, ds *retentionv1.Datastore) bool {
-	e := erasure.Entry(request, ds.Name)
-	return e != nil && erasure.AtWork(e) && e.UID == string(ds.UID) && (ds.Status.ActiveRun == nil || ds.Status.ActiveRun.Name != e.Run)
 }

@@ -226,7 +226,7 @@ func (r *Reconciler) batch(ctx context.Context, s *scope) ([]retentionv1.Erasure
 func (r *Reconciler) settle(ctx context.Context, s *scope, batch []retentionv1.ErasureRequest) error {
 	s.again(immediately)
 	if len(batch) == 0 {
-		return r.finish(ctx, s)
+		return r.finish(ctx, s, nil)
 	}
 	c, err := r.compile(ctx, s, batch)
 	if err != nil {
@@ -241,14 +241,15 @@ func (r *Reconciler) settleOn(ctx context.Context, s *scope, c *compiled) error 
 	holds.Record(run, c.holds.UIDs())
 	run.Erasure.State, run.Erasure.Job, run.Erasure.PlanDigest = retentionv1.RunPreparing, c.job, c.digest
 	run.Erasure.Requests = int32(len(c.requests)) // at most purgejob.MaxRequests
-	run.Erasure.Reason, run.Erasure.Message = "", ""
+	run.Erasure.Intent, run.Erasure.Evidence, run.Erasure.Reason, run.Erasure.Message = nil, nil, "", ""
 	return r.patch(ctx, s, base, "putting the plan on record")
 }
 
-// finish says that all that the run did is on record.
-func (r *Reconciler) finish(ctx context.Context, s *scope) error {
+// finish says that all that the run did is on record, and where; ref is nil if no Job of it has ever begun.
+func (r *Reconciler) finish(ctx context.Context, s *scope, ref *retentionv1.EvidenceReference) error {
 	base := s.ds.DeepCopy()
-	s.run().Erasure.State = retentionv1.RunFinished
+	e := s.run().Erasure
+	e.State, e.Evidence, e.Reason, e.Message = retentionv1.RunFinished, ref, "", ""
 	s.again(immediately)
 	return r.patch(ctx, s, base, "ending the run")
 }
@@ -302,7 +303,7 @@ func (r *Reconciler) shrink(ctx context.Context, s *scope, c *compiled) error {
 
 // collide ends a run for whose Job there is no name.
 func (r *Reconciler) collide(ctx context.Context, s *scope, c *compiled) error {
-	return r.abandon(ctx, s, c.requests, "NameCollision", "an object of the Job's name is not ours")
+	return r.abandon(ctx, s, c.requests, reasonNameCollision, "an object of the Job's name is not ours")
 }
 
 // abandon ends a run that cannot begin. Its requests are tried again after a pause.
@@ -315,5 +316,5 @@ func (r *Reconciler) abandon(ctx context.Context, s *scope, requests []retention
 			return err
 		}
 	}
-	return r.finish(ctx, s)
+	return r.finish(ctx, s, nil)
 }

@@ -17,14 +17,16 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/attest"
 	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/controllers/internal/jobs"
 	"dataretention.dev/retention-operator/controllers/internal/metrics"
-	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/controllers/internal/status"
 	"dataretention.dev/retention-operator/internal/plan"
+	"dataretention.dev/retention-operator/internal/planinput"
 )
 
 // Finalizer keeps a hold until it is released and stands in no Datastore any more.
@@ -51,6 +53,8 @@ type Reconciler struct {
 	Image string
 	// Keys opens what a hold has sealed.
 	Keys holds.Opener
+	// Evidence takes that a hold was enforced, and released. No hold waits for it.
+	Evidence attest.Ledger
 }
 
 // +kubebuilder:rbac:groups=dataretention.dev,resources=legalholds,verbs=get;list;watch;update;patch
@@ -101,10 +105,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, fmt.Errorf("reading the LegalHold: %w", err)
 		}
 		metrics.ForgetHold(req.Namespace, req.Name)
-		return ctrl.Result{}, r.forget(ctx, req)
+		return r.later(ctx, r.forget(ctx, req))
 	}
 	if done(hold) {
-		return ctrl.Result{}, r.unfinalize(ctx, hold)
+		return r.letGo(ctx, hold)
 	}
 	if marked, err := r.finalize(ctx, hold); err != nil || marked {
 		if outdated(err) {
@@ -135,7 +139,40 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: s.requeue}, r.tidy(ctx, s)
+	if err := r.tidy(ctx, s); err != nil {
+		return ctrl.Result{}, err
+	}
+	stated, err := r.state(ctx, hold, patcher)
+	if outdated(err) {
+		return ctrl.Result{RequeueAfter: immediately}, nil
+	}
+	if !stated {
+		s.again(pollInterval)
+	}
+	return ctrl.Result{RequeueAfter: s.requeue}, err
+}
+
+// later asks for another pass at a steady pace while the ledger cannot be used.
+func (r *Reconciler) later(ctx context.Context, err error) (ctrl.Result, error) {
+	if errors.Is(err, attest.ErrUnavailable) {
+		log.FromContext(ctx).Error(err, "The statement about a legal hold waits for the evidence ledger")
+		return ctrl.Result{RequeueAfter: pollInterval}, nil
+	}
+	return ctrl.Result{}, err
+}
+
+// letGo ends the care for a hold whose release is on record, once it is stated.
+func (r *Reconciler) letGo(ctx context.Context, hold *retentionv1.LegalHold) (ctrl.Result, error) {
+	stated, err := r.state(ctx, hold, status.NewPatcher(r.Client, hold))
+	switch {
+	case outdated(err):
+		return ctrl.Result{RequeueAfter: immediately}, nil
+	case err != nil:
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	case !stated:
+		return ctrl.Result{RequeueAfter: pollInterval}, nil
+	}
+	return ctrl.Result{}, r.unfinalize(ctx, hold)
 }
 
 // outdated says whether err means that what we have read is no longer so.
@@ -171,7 +208,8 @@ func (r *Reconciler) release(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// forget removes a hold that is gone, though nobody has released it, from every Datastore.
+// forget removes a hold that is gone, though nobody has released it, from every Datastore, once that is stated: it keeps
+// nothing any more.
 func (r *Reconciler) forget(ctx context.Context, req ctrl.Request) error {
 	list := &retentionv1.DatastoreList{}
 	if err := r.Live.List(ctx, list, client.InNamespace(req.Namespace)); err != nil {
@@ -185,6 +223,9 @@ func (r *Reconciler) forget(ctx context.Context, req ctrl.Request) error {
 		for _, h := range slices.Clone(list.Items[i].Status.Holds) {
 			if h.Name != req.Name || h.UID == string(live.UID) {
 				continue
+			}
+			if err := r.stateForced(ctx, req.Namespace, &h, r.Clock.Now()); err != nil {
+				return err
 			}
 			if err := r.drop(ctx, &list.Items[i], h.UID); err != nil {
 				return err

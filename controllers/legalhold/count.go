@@ -17,10 +17,10 @@ import (
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/controllers/internal/holds"
-	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/controllers/internal/sealing"
 	"dataretention.dev/retention-operator/controllers/internal/status"
 	"dataretention.dev/retention-operator/internal/plan"
+	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/receipt"
 )

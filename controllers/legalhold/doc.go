@@ -13,4 +13,7 @@
 //
 // Then the hold is enforced in that Datastore. A hold that once stood in a Datastore's status stays in force there, whatever
 // becomes of labels, until it is released. A finalizer keeps the object until it is released and stands nowhere any more.
+//
+// That a hold is enforced, and that it was released, is stated in the evidence ledger, once each, after the fact: neither
+// waits for the ledger. Only the finalizer of a hold that was released does.
 package legalhold

@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/attest/attesttest"
 	"dataretention.dev/retention-operator/controllers/internal/kstatus"
 	"dataretention.dev/retention-operator/controllers/retentionpolicy"
 	"dataretention.dev/retention-operator/internal/plan"
@@ -50,6 +51,7 @@ type world struct {
 	// unlistable has the API server refuse to list holds.
 	unlistable bool
 	ring       seal.Ring
+	ledger     *attesttest.Ledger
 	// rows are the due rows of each dataset, kept how many of them a hold on single records keeps.
 	rows, kept map[string]int
 	// uncountable is why a count of what a hold keeps fails; empty if it does not.
@@ -71,7 +73,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	return &world{
-		t: t, c: c, namespace: srv.Namespace(t), writesLeft: -1,
+		t: t, c: c, namespace: srv.Namespace(t), writesLeft: -1, ledger: attesttest.New(t),
 		clock:  clocktesting.NewFakePassiveClock(time.Now().UTC().Truncate(time.Second)),
 		events: events.NewFakeRecorder(1000),
 		rows:   map[string]int{"events": 50, "logins": 50}, kept: map[string]int{}, deleted: map[string][]int64{},
@@ -121,12 +123,12 @@ func (w *world) client() (mortal, live client.Client) {
 // holds and policies are the controllers as they are after a restart: they know nothing but what the API server tells.
 func (w *world) holds() *Reconciler {
 	mortal, live := w.client()
-	return &Reconciler{Client: mortal, Live: live, Events: w.events, Clock: w.clock, Image: "retention-operator:test", Keys: w}
+	return &Reconciler{Client: mortal, Live: live, Events: w.events, Clock: w.clock, Image: "retention-operator:test", Keys: w, Evidence: w.ledger}
 }
 
 func (w *world) policies() *retentionpolicy.Reconciler {
 	mortal, live := w.client()
-	return &retentionpolicy.Reconciler{Client: mortal, Live: live, Events: events.NewFakeRecorder(1000), Clock: w.clock, Image: "retention-operator:test", Keys: w}
+	return &retentionpolicy.Reconciler{Client: mortal, Live: live, Events: events.NewFakeRecorder(1000), Clock: w.clock, Image: "retention-operator:test", Keys: w, Evidence: w.ledger}
 }
 
 func (w *world) request(name string) ctrl.Request {

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/attest"
 	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/internal/purgejob"
@@ -50,9 +51,13 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 		case retentionv1.RunPreparing:
 			err = r.prepare(ctx, s, d)
 		case retentionv1.RunReleased:
-			err = r.supervise(ctx, s, d)
+			err = r.carry(ctx, s, d)
 		case retentionv1.RunFinished:
 			err = r.giveBack(ctx, s, d)
+		}
+		if errors.Is(err, attest.ErrUnavailable) {
+			complete = false
+			err = r.await(ctx, s, d, err)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("datastore %s: %w", d.Name, err))
@@ -63,8 +68,14 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 		complete = complete && err == nil && before == retentionv1.RunFinished
 	}
 	if complete {
-		completeRun(s.policy, s.now)
-		s.again(immediately)
+		switch err := r.conclude(ctx, s); {
+		case errors.Is(err, attest.ErrUnavailable):
+			s.await(ctx, err)
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			s.again(immediately)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -169,6 +180,7 @@ func settle(d *retentionv1.RunDatastore, c *compiled) error {
 		return nil
 	}
 	d.PlanDigest, d.Datasets, d.Generation = c.digest, c.datasets, c.plan.Datastore.Generation
+	d.Job, d.Intent, d.Evidence = "", nil, nil
 	if len(c.plan.Steps) == 0 {
 		outcome := retentionv1.OutcomeSucceeded
 		if slices.ContainsFunc(d.Excluded, isProblem) {

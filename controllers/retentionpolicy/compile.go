@@ -13,9 +13,9 @@ import (
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/controllers/internal/holds"
-	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/controllers/internal/status"
 	"dataretention.dev/retention-operator/internal/plan"
+	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/internal/purgejob"
 )
 
@@ -42,21 +42,7 @@ func (r *Reconciler) compile(ctx context.Context, s *scope, ds *retentionv1.Data
 	if err != nil {
 		return nil, err
 	}
-	in := plan.Input{
-		Run:       s.run().Name,
-		Policy:    planinput.Policy(s.policy),
-		Datastore: planinput.Datastore(ds),
-		Holds:     inForce.Inputs(),
-		Slot:      s.run().Slot.Time,
-		Limits:    plan.DefaultLimits,
-	}
-	in.Policy.Mode = plan.Mode(s.run().Mode)
-	for i := range list.Items {
-		if p := &list.Items[i]; p.UID != s.policy.UID && planinput.Selects(p, ds.Labels) {
-			in.Others = append(in.Others, planinput.Policy(p))
-		}
-	}
-	p := plan.Compile(in)
+	p := plan.Compile(planinput.Retention(s.run().Name, s.policy, s.run().Mode, ds, list.Items, inForce.Inputs(), s.run().Slot.Time))
 	encoded, err := p.Encode()
 	if err != nil {
 		return nil, err
@@ -66,22 +52,28 @@ func (r *Reconciler) compile(ctx context.Context, s *scope, ds *retentionv1.Data
 	for _, step := range p.Steps {
 		c.datasets = append(c.datasets, skeleton(step))
 	}
+	c.excluded = exclusions(&p)
+	c.excluded = c.excluded[:min(len(c.excluded), maxEntries)] // the status has room for so many
+	return c, nil
+}
+
+// exclusions are the rules and datasets that have no part in a plan. What a person has to change comes first.
+func exclusions(p *plan.Plan) []retentionv1.RunExclusion {
+	var out []retentionv1.RunExclusion
 	for _, x := range p.Excluded {
-		c.excluded = append(c.excluded, retentionv1.RunExclusion{
+		out = append(out, retentionv1.RunExclusion{
 			Name: retentionv1.DatasetName(x.Dataset), Rule: x.Rule, Reason: string(x.Reason), Message: status.Truncate(x.Message, 512),
 		})
 	}
 	for _, n := range p.Notes {
 		if n.Problem() || n.Code == plan.RuleMatchesNothing || n.Code == plan.NameMatchesNothing {
-			c.excluded = append(c.excluded, retentionv1.RunExclusion{
+			out = append(out, retentionv1.RunExclusion{
 				Name: retentionv1.DatasetName(n.Dataset), Rule: n.Rule, Reason: string(n.Code), Message: status.Truncate(n.Message, 512),
 			})
 		}
 	}
-	// The status has room for so many; what a person has to change comes first.
-	slices.SortStableFunc(c.excluded, func(a, b retentionv1.RunExclusion) int { return rank(a) - rank(b) })
-	c.excluded = c.excluded[:min(len(c.excluded), maxEntries)]
-	return c, nil
+	slices.SortStableFunc(out, func(a, b retentionv1.RunExclusion) int { return rank(a) - rank(b) })
+	return out
 }
 
 // maxEntries is how many datasets and exclusions a status lists for one datastore.

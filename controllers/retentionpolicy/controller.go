@@ -20,13 +20,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/attest"
 	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/controllers/internal/metrics"
-	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/controllers/internal/status"
+	"dataretention.dev/retention-operator/internal/planinput"
 )
 
-// Finalizer keeps a policy whose run is under way until its receipts are on record.
+// Finalizer keeps a policy whose run is under way until its receipts and its evidence are on record. While the ledger cannot be
+// used, a policy that is being deleted, and a namespace, wait for it: nothing that was done goes unproven. Who has lost the
+// ledger for good takes the finalizer off the policy, and that of package purgejob off its Jobs and Pods; the Intents that are
+// in the ledger then stay open, and are reported as such.
 const Finalizer = retentionv1.Group + "/active-run"
 
 const (
@@ -50,6 +54,8 @@ type Reconciler struct {
 	Image string
 	// Keys opens what holds have sealed.
 	Keys holds.Opener
+	// Evidence is the ledger of what runs are about to do and have done.
+	Evidence attest.Ledger
 }
 
 // +kubebuilder:rbac:groups=dataretention.dev,resources=retentionpolicies,verbs=get;list;watch;update;patch
@@ -72,6 +78,8 @@ type scope struct {
 	now        time.Time
 	// requeue is when to look again; zero is never.
 	requeue time.Duration
+	// unattested says that the ledger keeps the run waiting.
+	unattested bool
 }
 
 func (s *scope) run() *retentionv1.Run { return s.policy.Status.ActiveRun }

@@ -26,7 +26,7 @@ func (w *world) gated() *batchv1.Job {
 	w.t.Helper()
 	for range 20 {
 		w.must(w.pass(w.reconciler(), "p"))
-		if run := w.policy("p").Status.ActiveRun; run != nil && run.Datastores[0].State == retentionv1.RunReleased {
+		if run := w.policy("p").Status.ActiveRun; run != nil && run.Datastores[0].Intent != nil {
 			return &w.jobs()[0]
 		}
 	}
@@ -50,6 +50,21 @@ func (w *world) stale() *Reconciler {
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 			if p, ok := o.(*retentionv1.RetentionPolicy); ok && key.Name == old.Name {
 				old.DeepCopyInto(p)
+				return nil
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
+	})
+	return r
+}
+
+// staleJob is a reconciler whose cache still holds a Job as it was.
+func (w *world) staleJob(old *batchv1.Job) *Reconciler {
+	r := w.reconciler()
+	r.Client = interceptor.NewClient(w.c, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if job, ok := o.(*batchv1.Job); ok && key.Name == old.Name {
+				old.DeepCopyInto(job)
 				return nil
 			}
 			return c.Get(ctx, key, o, opts...)

@@ -30,6 +30,9 @@ func judge(s *scope, err error) {
 		// A condition never shows a raw error: it may be long, and it is for the log.
 		ready = verdict{metav1.ConditionFalse, retentionv1.ReasonProgressingWithRetry, "The last pass failed and is tried again; the operator's log has the error"}
 		status.Reconciling(p, retentionv1.ReasonProgressingWithRetry, ready.message)
+	case s.unattested:
+		ready = verdict{metav1.ConditionFalse, retentionv1.ReasonLedgerUnavailable, ledgerMessage}
+		status.Reconciling(p, retentionv1.ReasonLedgerUnavailable, ready.message)
 	case p.Status.ActiveRun != nil:
 		status.Reconciling(p, retentionv1.ReasonProgressing, progress(p.Status.ActiveRun))
 	case len(s.datastores) == 0:

@@ -30,6 +30,8 @@ const (
 	eventNotCompliant   = "NotCompliant"
 	eventCompliant      = "Compliant"
 	eventInvalidSpec    = "InvalidSpec"
+	eventLedgerDown     = "LedgerUnavailable"
+	eventLedgerBack     = "LedgerAvailable"
 )
 
 // changes says which events the step from one status to the next deserves.
@@ -51,10 +53,25 @@ func changes(before, after *retentionv1.RetentionPolicy) []event {
 		}
 		events = append(events, event{kind, "Run" + string(is.LastRun.Outcome), "Run", is.LastRun.Name + ": " + is.LastRun.Message})
 	}
+	switch reason := reconciling(is.Conditions); {
+	case reconciling(was.Conditions) == reason:
+	case reason == retentionv1.ReasonLedgerUnavailable:
+		events = append(events, event{corev1.EventTypeWarning, eventLedgerDown, "Attest", ledgerMessage})
+	case reconciling(was.Conditions) == retentionv1.ReasonLedgerUnavailable && reason != retentionv1.ReasonProgressingWithRetry:
+		events = append(events, event{corev1.EventTypeNormal, eventLedgerBack, "Attest", "The evidence ledger can be used again, and the run goes on"})
+	}
 	events = appendTurn(events, was.Conditions, is.Conditions, retentionv1.ConditionCompliant, metav1.ConditionTrue, corev1.EventTypeNormal, eventCompliant)
 	events = appendTurn(events, was.Conditions, is.Conditions, retentionv1.ConditionCompliant, metav1.ConditionFalse, corev1.EventTypeWarning, eventNotCompliant)
 	events = appendTurn(events, was.Conditions, is.Conditions, retentionv1.ConditionStalled, metav1.ConditionTrue, corev1.EventTypeWarning, eventInvalidSpec)
 	return events
+}
+
+// reconciling is the reason of the condition Reconciling; empty if that does not stand.
+func reconciling(conditions []metav1.Condition) string {
+	if c := meta.FindStatusCondition(conditions, retentionv1.ConditionReconciling); c != nil {
+		return c.Reason
+	}
+	return ""
 }
 
 // because is why a run started, where its trigger does not say it all.

@@ -10,14 +10,11 @@ import (
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
 	"dataretention.dev/retention-operator/controllers/internal/status"
-	"dataretention.dev/retention-operator/internal/plan"
 	"dataretention.dev/retention-operator/internal/receipt"
 )
 
-// record adds up the attempts of a Job that has ended and writes the result into its entry.
-func record(d *retentionv1.RunDatastore, mode retentionv1.Mode, attempts []receipt.Attempt) {
-	total := receipt.Merge(planOf(d, mode), attempts)
-
+// record writes what all attempts of a Job that has ended have done into its entry.
+func record(d *retentionv1.RunDatastore, total *receipt.Total) {
 	d.State = retentionv1.RunFinished
 	d.Outcome, d.Reason = retentionv1.Outcome(total.Outcome), string(total.Reason)
 	d.Message = status.Truncate(messageOf(d, total), 512)
@@ -32,18 +29,9 @@ func record(d *retentionv1.RunDatastore, mode retentionv1.Mode, attempts []recei
 	if !total.EndTime.IsZero() {
 		d.CompletionTime = ptr.To(metav1.NewTime(total.EndTime))
 	}
-	for i := range d.Datasets {
+	for i := range min(len(d.Datasets), len(total.Steps)) { // the same, unless somebody has overwritten the status
 		recordStep(d, &d.Datasets[i], &total.Steps[i])
 	}
-}
-
-// planOf is as much of the plan as adding up needs, from what was put on record before the Job was released.
-func planOf(d *retentionv1.RunDatastore, mode retentionv1.Mode) *plan.Plan {
-	p := &plan.Plan{Kind: plan.Retention, Mode: plan.Mode(mode)}
-	for _, ds := range d.Datasets {
-		p.Steps = append(p.Steps, plan.Step{Dataset: string(ds.Name), Rule: ds.Rule, Action: plan.Action(ds.Action)})
-	}
-	return p
 }
 
 // recordStep writes a step's figures. A number that nobody has counted is absent, not zero.
@@ -83,7 +71,7 @@ func recordStep(d *retentionv1.RunDatastore, ds *retentionv1.RunDataset, s *rece
 }
 
 // messageOf says in a sentence how it ended, if the receipts do not.
-func messageOf(d *retentionv1.RunDatastore, total receipt.Total) string {
+func messageOf(d *retentionv1.RunDatastore, total *receipt.Total) string {
 	switch {
 	case total.Attempts == 0 && d.Reason == string(receipt.NotStarted):
 		return "No purge Pod ever started; see the Job's events"
@@ -92,7 +80,7 @@ func messageOf(d *retentionv1.RunDatastore, total receipt.Total) string {
 	case total.Unreadable > 0:
 		return fmt.Sprintf("%d of %d Pods ended without a readable receipt", total.Unreadable, total.Attempts)
 	}
-	for i := range total.Steps {
+	for i := range min(len(d.Datasets), len(total.Steps)) {
 		s := &total.Steps[i]
 		switch s.Outcome {
 		case receipt.StepBlocked:

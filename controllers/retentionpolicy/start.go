@@ -125,7 +125,7 @@ func approvedRun(policy *retentionv1.RetentionPolicy, now time.Time) *retentionv
 	}
 	run.Trigger = retentionv1.TriggerApproval
 	run.StartTime = metav1.NewTime(now)
-	run.CompletionTime, run.Outcome, run.Message, run.RunTotals = nil, "", "", retentionv1.RunTotals{}
+	run.CompletionTime, run.Outcome, run.Message, run.RunTotals, run.Evidence = nil, "", "", retentionv1.RunTotals{}, nil
 	return run
 }
 

@@ -15,20 +15,23 @@ import (
 	"dataretention.dev/retention-operator/internal/receipt"
 )
 
-// completeRun moves the active run, all of whose datastores are finished, to the last run and into the history.
-func completeRun(policy *retentionv1.RetentionPolicy, now time.Time) {
-	status := &policy.Status
-	run := status.ActiveRun
+// end writes how a run ended, all of whose datastores are finished.
+func end(run *retentionv1.Run, now time.Time) {
 	run.CompletionTime = ptr.To(metav1.NewTime(now))
 	run.Outcome, run.RunTotals = summarize(run.Datastores)
 	run.Message = runMessage(run)
+}
+
+// completeRun makes the active run, as it has ended, the last run, with a line in the history.
+func completeRun(policy *retentionv1.RetentionPolicy, run *retentionv1.Run) {
+	status := &policy.Status
 	status.LastRun, status.ActiveRun = run, nil
 	if run.Outcome == retentionv1.OutcomeSucceeded && (status.LastSuccessfulTime == nil || status.LastSuccessfulTime.Before(&run.Slot)) {
 		status.LastSuccessfulTime = &run.Slot
 	}
 	status.History = addToHistory(status.History, retentionv1.RunSummary{
 		Name: run.Name, Trigger: run.Trigger, Slot: run.Slot, Mode: run.Mode,
-		CompletionTime: run.CompletionTime, Outcome: run.Outcome, RunTotals: run.RunTotals,
+		CompletionTime: run.CompletionTime, Outcome: run.Outcome, Evidence: run.Evidence, RunTotals: run.RunTotals,
 	}, policy.Spec.GetSuccessfulRunsHistoryLimit(), policy.Spec.GetFailedRunsHistoryLimit())
 }
 

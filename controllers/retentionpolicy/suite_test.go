@@ -3,6 +3,7 @@
 package retentionpolicy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/attest/attesttest"
 	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/controllers/internal/kstatus"
 	"dataretention.dev/retention-operator/internal/purgejob"
@@ -31,7 +34,10 @@ import (
 	"dataretention.dev/retention-operator/internal/testing/apiserver"
 )
 
-func TestMain(m *testing.M) { apiserver.Run(m) }
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	apiserver.Run(m)
+}
 
 // world is a namespace of a real API server with a reconciler in it. The API server has no kubelet: kubelet plays it, and
 // writes into Pods what a purge process would have left.
@@ -46,10 +52,13 @@ type world struct {
 	killed     bool
 	// pod is what a purge Pod leaves; it is called once for each Pod, with the number of Pods before it.
 	pod func(job *batchv1.Job, attempt int) podEnd
-	// purged counts the Pods that ran to their end, by Job.
-	purged map[string]int
+	// purged counts the Pods that ran to their end, deleted the records that they have deleted, by Job.
+	purged  map[string]int
+	deleted map[string]int64
 	// keys are the manager's.
 	keys holds.Opener
+	// ledger has the evidence.
+	ledger *attesttest.Ledger
 }
 
 // podEnd is how a Pod ends.
@@ -67,41 +76,49 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{
-		t: t, c: c, namespace: srv.Namespace(t), writesLeft: -1, purged: map[string]int{},
+	w := &world{
+		t: t, c: c, namespace: srv.Namespace(t), writesLeft: -1, purged: map[string]int{}, deleted: map[string]int64{},
 		clock:  clocktesting.NewFakePassiveClock(time.Now().UTC().Truncate(time.Second)),
 		events: events.NewFakeRecorder(1000),
 		pod:    func(job *batchv1.Job, _ int) podEnd { return ends(job, receipt.ExitDone, succeeded(10, 10)) },
+		ledger: attesttest.New(t),
 	}
+	t.Cleanup(w.expectAccounts)
+	return w
+}
+
+// write lets the manager write, or die before it.
+func (w *world) write(do func() error) error {
+	switch {
+	case w.writesLeft == 0:
+		w.killed = true
+		return errKilled
+	case w.writesLeft > 0:
+		w.writesLeft--
+	}
+	return do()
 }
 
 // reconciler returns a manager as it is after a restart: it knows nothing but what the API server tells.
 func (w *world) reconciler() *Reconciler {
-	write := func(do func() error) error {
-		switch {
-		case w.writesLeft == 0:
-			w.killed = true
-			return errKilled
-		case w.writesLeft > 0:
-			w.writesLeft--
-		}
-		return do()
-	}
 	mortal := interceptor.NewClient(w.c, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			return write(func() error { return c.Create(ctx, o, opts...) })
+			return w.write(func() error { return c.Create(ctx, o, opts...) })
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-			return write(func() error { return c.Delete(ctx, o, opts...) })
+			return w.write(func() error { return c.Delete(ctx, o, opts...) })
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-			return write(func() error { return c.Patch(ctx, o, p, opts...) })
+			if data, err := p.Data(o); err == nil && bytes.Contains(data, []byte(`"suspend":false`)) {
+				w.expectIntent(o.(*batchv1.Job)) // nothing else can be suspended
+			}
+			return w.write(func() error { return c.Patch(ctx, o, p, opts...) })
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
-			return write(func() error { return c.SubResource(sub).Patch(ctx, o, p, opts...) })
+			return w.write(func() error { return c.SubResource(sub).Patch(ctx, o, p, opts...) })
 		},
 	})
-	return &Reconciler{Client: mortal, Live: w.c, Events: w.events, Clock: w.clock, Image: "retention-operator:test", Keys: w.keys}
+	return &Reconciler{Client: mortal, Live: w.c, Events: w.events, Clock: w.clock, Image: "retention-operator:test", Keys: w.keys, Evidence: mortalLedger{w}}
 }
 
 // pass makes one pass over the policy and checks that the status it leaves is one that kstatus understands.
@@ -195,6 +212,9 @@ func (w *world) runPod(job *batchv1.Job) {
 	attempt := w.purged[job.Name]
 	w.purged[job.Name]++
 	end := w.pod(job, attempt)
+	if r, err := receipt.Decode(end.message); err == nil && len(r.Steps) > 0 {
+		w.deleted[job.Name] += r.Steps[0].Deleted
+	}
 	now := metav1.NewTime(w.clock.Now())
 	pod := &corev1.Pod{
 		ObjectMeta: *job.Spec.Template.ObjectMeta.DeepCopy(),

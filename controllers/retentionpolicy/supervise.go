@@ -14,8 +14,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/facts"
 	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/internal/purgejob"
+	"dataretention.dev/retention-operator/internal/receipt"
 )
 
 // supervise releases the Job of an entry that is on record as Released, and adds up its receipts once it has ended.
@@ -39,7 +41,7 @@ func (r *Reconciler) supervise(ctx context.Context, s *scope, d *retentionv1.Run
 		return r.collect(ctx, s, d, job)
 	case !job.DeletionTimestamp.IsZero():
 		return r.collectStopped(ctx, s, d, job, job.DeletionTimestamp.Time)
-	case s.deleting() || holds.Stopped(job) && holds.StoppedFor(job) != reasonPlanChanged:
+	case s.deleting() || holds.Stopped(job) && !unbegun(job):
 		return r.stop(ctx, s, d, job, "")
 	case ptr.Deref(job.Spec.Suspend, false):
 		return r.release(ctx, s, d, job)
@@ -117,11 +119,28 @@ func (r *Reconciler) release(ctx context.Context, s *scope, d *retentionv1.RunDa
 		return r.replan(ctx, s, d, c)
 	}
 	if holds.Stopped(job) {
-		finish(d, retentionv1.OutcomeInterrupted, holds.ReasonHeld, "The plan changed, and changed back, before the purge began. A new run follows at once")
+		finish(d, retentionv1.OutcomeInterrupted, holds.ReasonHeld, "What was against the purge before it began is so no more. A new run follows at once")
 		return nil
 	}
 	if err := r.hold(ctx, ds, c.holds.UIDs()); err != nil {
 		return err
+	}
+	d.Holds = c.holds.Names()
+	return r.declare(ctx, s, d, job, prospect{datastore: ds, plan: &c.plan, holds: c.holds})
+}
+
+// declare sees to it that the ledger says what a Job is about to do, and starts the Job if that is on record: not in the same
+// pass as it is stated.
+func (r *Reconciler) declare(ctx context.Context, s *scope, d *retentionv1.RunDatastore, job *batchv1.Job, of prospect) error {
+	intent, err := r.intend(ctx, s, d, of)
+	if err != nil {
+		return err
+	}
+	d.Reason, d.Message = "", ""
+	if !facts.Refers(d.Intent, intent) {
+		d.Intent = facts.Reference(intent)
+		s.again(immediately)
+		return nil
 	}
 	return r.unsuspend(ctx, s, job)
 }
@@ -194,9 +213,17 @@ func (r *Reconciler) collect(ctx context.Context, s *scope, d *retentionv1.RunDa
 		s.again(pollInterval)
 		return nil
 	}
-	record(d, s.run().Mode, purgejob.Attempts(job, pods))
+	intent, err := r.intention(ctx, s, d)
+	if err != nil {
+		return err
+	}
+	of := account{attempts: purgejob.Attempts(job, pods), receipts: facts.Receipts(job, pods), images: facts.Images(job, pods)}
+	total := receipt.Merge(planOf(intent), of.attempts)
+	of.total = &total
+	was := d.DeepCopy()
+	record(d, of.total)
 	if !purgejob.State(job).Finished() {
 		interrupted(d, holds.StoppedFor(job))
 	}
-	return nil
+	return r.close(ctx, s, was, d, intent, of)
 }

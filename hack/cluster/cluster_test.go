@@ -225,6 +225,12 @@ func (c checkout) checkJob(image, line string) {
 	if message != line {
 		c.t.Errorf("termination message is %q, want %q", message, line)
 	}
+	kept, err := filepath.Glob(c.path("volumes", "*", "heard"))
+	if err != nil || len(kept) != 1 {
+		c.t.Errorf("the volumes hold %q, %v", kept, err)
+	} else if text, err := os.ReadFile(kept[0]); err != nil || string(text) != line {
+		c.t.Errorf("the volume holds %q, %v, want %q", text, err, line)
+	}
 	if logs, want := c.kubectl("-n", "selftest", "logs", "job/hello"), "heard: "+line; logs != want {
 		c.t.Errorf("logs are %q, want %q", logs, want)
 	}

@@ -22,6 +22,9 @@ type nodeSpec struct {
 // server is the API server's URL.
 func (s nodeSpec) server() string { return fmt.Sprintf("https://%s:6443", s.Network.Node) }
 
+// volumes are the names of the persistent volumes, and of their folders in the state folder.
+var volumes = []string{"local-0", "local-1", "local-2", "local-3"}
+
 //go:embed conf
 var confFiles embed.FS
 
@@ -33,6 +36,7 @@ var confTargets = map[string]string{
 	"conf/Corefile":          "conf/Corefile",
 	"conf/kubelet.yaml":      "conf/kubelet.yaml",
 	"conf/proxy.yaml":        "conf/proxy.yaml",
+	"conf/volumes.yaml":      "conf/volumes.yaml",
 	"conf/pods.conflist":     "conf/cni/pods.conflist",
 }
 
@@ -44,7 +48,8 @@ func writeConf(dir string, spec nodeSpec) error {
 	values := struct {
 		nodeSpec
 		Dir, Socket, Pause string
-	}{spec, nodeDir, nodeCtrd, pauseName}
+		Volumes            []string
+	}{spec, nodeDir, nodeCtrd, pauseName, volumes}
 	for source, target := range confTargets {
 		t, err := template.ParseFS(confFiles, source)
 		if err != nil {

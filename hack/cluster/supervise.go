@@ -43,9 +43,12 @@ func daemons(s nodeSpec) []daemon {
 	pauseImage := gate{"the pause image", once(func(ctx context.Context) error {
 		return command(ctx, bin(containerd, "ctr"), "--address", nodeCtrd, "--namespace", "k8s.io", "images", "import", filepath.Join(nodeDir, "pause.tar"))
 	})}
-	dnsRights := gate{"the name server's rights", once(func(ctx context.Context) error {
-		return command(ctx, bin(kubeAPI, "kubectl"), "--kubeconfig", filepath.Join(nodeDir, "kubeconfig"), "apply", "-f", conf("coredns-rbac.yaml"))
-	})}
+	apply := func(what, file string) gate {
+		return gate{what, once(func(ctx context.Context) error {
+			return command(ctx, bin(kubeAPI, "kubectl"), "--kubeconfig", filepath.Join(nodeDir, "kubeconfig"), "apply", "-f", conf(file))
+		})}
+	}
+	dnsRights, storage := apply("the name server's rights", "coredns-rbac.yaml"), apply("the volumes", "volumes.yaml")
 
 	return []daemon{
 		{name: "etcd", path: bin(kubeAPI, "etcd"), args: []string{
@@ -79,7 +82,7 @@ func daemons(s nodeSpec) []daemon {
 		}},
 		{name: "kube-proxy", after: []gate{api}, path: bin(kubeNode, "kube-proxy"), args: []string{"--config=" + conf("proxy.yaml")}},
 		{name: "coredns", after: []gate{api, dnsRights}, path: bin(coredns, "coredns"), args: []string{"-conf", conf("Corefile")}},
-		{name: "kubelet", after: []gate{runtimeUp, pauseImage, api}, path: bin(kubeNode, "kubelet"), args: []string{
+		{name: "kubelet", after: []gate{runtimeUp, pauseImage, api, storage}, path: bin(kubeNode, "kubelet"), args: []string{
 			"--config=" + conf("kubelet.yaml"), "--kubeconfig=" + pki("kubelet.conf"), "--root-dir=" + nodeDir + "/kubelet",
 			"--hostname-override=" + nodeName, "--node-ip=" + node,
 		}},

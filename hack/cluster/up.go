@@ -99,6 +99,9 @@ func (c cluster) launch(ctx context.Context, spec nodeSpec, pauseDir string) err
 			return err
 		}
 	}
+	if err := c.makeVolumes(); err != nil {
+		return err
+	}
 	spec.Snapshotter = snapshotter(c.dir())
 	image := imageSpec{binary: filepath.Join(pauseDir, "pause"), name: pauseName, entrypoint: "/pause", user: "65535"}
 	if _, err := writeImage(image, c.path("pause.tar")); err != nil {
@@ -161,6 +164,21 @@ func (c cluster) launch(ctx context.Context, spec nodeSpec, pauseDir string) err
 		err = fmt.Errorf("%w\n%s", err, c.lastWords())
 	}
 	return err
+}
+
+// makeVolumes makes the folders of the persistent volumes. The kubelet changes no owner of a hostPath, and a Pod may run as any
+// user, so everybody may write there.
+func (c cluster) makeVolumes() error {
+	for _, name := range volumes {
+		dir := c.path("volumes", name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := os.Chmod(dir, 0o777); err != nil { // whatever the umask is
+			return err
+		}
+	}
+	return nil
 }
 
 // configure writes all that the node's programs read.

@@ -24,6 +24,8 @@ source "$here/platform.sh"
 source "$here/story.sh"
 # shellcheck source=persons.sh
 source "$here/persons.sh"
+# shellcheck source=evidence.sh
+source "$here/evidence.sh"
 
 ((EUID == 0)) || die "run me as root: the demo starts PostgreSQL as the user postgres, and a cluster"
 mkdir -p "$state"

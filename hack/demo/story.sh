@@ -77,6 +77,7 @@ story() {
 	tell_proof
 	tell_again
 	tell_persons
+	tell_evidence
 }
 
 tell_datastore() {

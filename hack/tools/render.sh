@@ -11,5 +11,5 @@ trap 'rm -rf "$copy"' EXIT
 
 cp -r config "$copy/"
 kustomize=$(go tool -modfile=hack/tools/go.mod -n kustomize)
-(cd "$copy/config/manager" && "$kustomize" edit set image "controller=$image")
+(cd "$copy/config/default" && "$kustomize" edit set image "controller=$image")
 "$kustomize" build "$copy/config/default"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # test.sh STAGE... runs the given stages of the tests and does all their set-up:
-#   unit     what needs no Kubernetes; the data plane's tests start a real PostgreSQL
+#   unit     what needs no Kubernetes; tests start a real PostgreSQL and a real MariaDB
 #   api      what needs an API server: api/, controllers/ and internal/purgejob
 #   e2e      test/e2e, against the operator in the local cluster
 #   cluster  the local cluster itself: use, crashes and end of two at a time
@@ -36,10 +36,11 @@ gotest() {
 }
 
 unit() {
-	local bin
-	bin=$(hack/tools/postgres.sh)
+	local postgres mysql
+	postgres=$(hack/tools/postgres.sh)
+	mysql=$(hack/tools/mysql.sh)
 	# shellcheck disable=SC2046 # package paths have no spaces
-	PATH=$bin:$PATH gotest 20m $(packages without "$needs_api|test")
+	PATH=$postgres:$mysql:$PATH gotest 20m $(packages without "$needs_api|test")
 	(cd hack/cluster && gotest 10m .)
 }
 

@@ -10,14 +10,12 @@ import (
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
-	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/controllers/internal/sealing"
 	"dataretention.dev/retention-operator/internal/plan"
+	"dataretention.dev/retention-operator/internal/planinput"
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/subject"
 )
@@ -60,16 +58,7 @@ func InForce(ctx context.Context, live client.Reader, ds *retentionv1.Datastore)
 }
 
 // Selects says whether the hold selects the Datastore. A selector that cannot be read may mean it.
-func Selects(h *retentionv1.LegalHold, ds *retentionv1.Datastore) bool {
-	if h.Namespace != ds.Namespace {
-		return false
-	}
-	if h.Spec.DatastoreSelector == nil {
-		return true
-	}
-	selector, err := metav1.LabelSelectorAsSelector(h.Spec.DatastoreSelector.AsLabelSelector())
-	return err != nil || selector.Matches(labels.Set(ds.Labels))
-}
+func Selects(h *retentionv1.LegalHold, ds *retentionv1.Datastore) bool { return planinput.Holds(h, ds) }
 
 // Inputs are what the planner knows of the holds.
 func (s Set) Inputs() []plan.HoldInput {

@@ -3,8 +3,9 @@
 package sealing
 
 import (
-	"fmt"
 	"time"
+
+	"dataretention.dev/retention-operator/controllers/internal/upkeep"
 )
 
 const (
@@ -18,10 +19,8 @@ const (
 type situation struct {
 	now time.Time
 	// keys are those of the Secret, the current one first; there is one at least.
-	keys     []key
-	rotation time.Duration
-	// requested is the value of AnnotationRotate, handled that which was handled last.
-	requested, handled string
+	keys   []key
+	rotate upkeep.Rotate
 	// uses are what the keys are needed for. It is nil while nobody has looked, and then no key is destroyed.
 	uses *uses
 }
@@ -43,17 +42,13 @@ type decision struct {
 
 // decide says whether another key has to take the place of the current one, and if not, which former keys nothing needs.
 func decide(s situation) decision {
-	age := s.now.Sub(s.keys[0].created)
-	switch {
-	case s.requested != "" && s.requested != s.handled:
-		return decision{rotate: true, reason: "it was asked for"}
-	case s.rotation > 0 && age >= s.rotation:
-		return decision{rotate: true, reason: fmt.Sprintf("the key is older than %s", s.rotation)}
+	if why := s.rotate.Due(); why != "" {
+		return decision{rotate: true, reason: why}
 	}
 	d := decision{reason: "every key is current or needed"}
 	for i, k := range s.keys {
-		if i > 0 && unneeded(s, k, s.keys[i-1].created) {
-			d.destroy = append(d.destroy, k.public())
+		if i > 0 && unneeded(s, k, s.keys[i-1].Created) {
+			d.destroy = append(d.destroy, publicOf(k))
 			d.reason = "all that was sealed to it has ended"
 		}
 	}
@@ -65,7 +60,7 @@ func unneeded(s situation, k key, since time.Time) bool {
 	if s.uses == nil || s.now.Sub(since) <= keepFormer {
 		return false
 	}
-	if s.uses.sealed[k.public()] != "" {
+	if s.uses.sealed[publicOf(k)] != "" {
 		return false
 	}
 	return s.uses.firstRun.IsZero() || s.uses.firstRun.After(since.Add(lateStart))
@@ -74,7 +69,7 @@ func unneeded(s situation, k key, since time.Time) bool {
 // expired says whether any former key is old enough that it is worth looking what needs it.
 func expired(keys []key, now time.Time) bool {
 	for i := range keys {
-		if i > 0 && now.Sub(keys[i-1].created) > keepFormer {
+		if i > 0 && now.Sub(keys[i-1].Created) > keepFormer {
 			return true
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"filippo.io/age"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+
+	"dataretention.dev/retention-operator/controllers/internal/upkeep"
 )
 
 func TestDecide(t *testing.T) {
@@ -22,13 +24,13 @@ func TestDecide(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out = append(out, key{now.Add(-a), identity})
+			out = append(out, key{Created: now.Add(-a), Private: identity})
 		}
 		return out
 	}
 	none := func([]key) *uses { return &uses{} }
 	sealedTo := func(i int) func([]key) *uses {
-		return func(k []key) *uses { return &uses{sealed: map[string]string{k[i].public(): "ErasureRequest a/b"}} }
+		return func(k []key) *uses { return &uses{sealed: map[string]string{publicOf(k[i]): "ErasureRequest a/b"}} }
 	}
 	runSince := func(a time.Duration) func([]key) *uses {
 		return func([]key) *uses { return &uses{firstRun: now.Add(-a)} }
@@ -63,14 +65,16 @@ func TestDecide(t *testing.T) {
 		"the clock went back behind the rotation": {keys: made(-2*day, 100*day), uses: none, wantReason: "needed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := situation{now: now, keys: c.keys, rotation: c.rotation, requested: c.requested, handled: c.handled}
+			s := situation{now: now, keys: c.keys, rotate: upkeep.Rotate{
+				Now: now, Created: c.keys[0].Created, Rotation: c.rotation, Requested: c.requested, Handled: c.handled,
+			}}
 			if c.uses != nil {
 				s.uses = c.uses(c.keys)
 			}
 			got := decide(s)
 			want := []string(nil)
 			for _, i := range c.wantDestroy {
-				want = append(want, c.keys[i].public())
+				want = append(want, publicOf(c.keys[i]))
 			}
 			if got.rotate != c.wantRotate || !cmp.Equal(got.destroy, want) || !strings.Contains(got.reason, c.wantReason) {
 				t.Errorf("got %+v", got)
@@ -89,23 +93,23 @@ func TestSecretOfKeys(t *testing.T) {
 		}
 	}
 	secret.Data["readme"] = []byte("of no concern")
-	keys, err := parse(secret.Data)
+	keys, err := parse(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(keys) != 2 || !keys[0].created.Equal(now.Add(time.Second)) || !keys[1].created.Equal(now) {
+	if len(keys) != 2 || !keys[0].Created.Equal(now.Add(time.Second)) || !keys[1].Created.Equal(now) {
 		t.Fatalf("got %+v", keys)
 	}
-	want := map[string]string{"public-key": keys[0].public(), "former-keys": keys[1].public() + "\n"}
+	want := map[string]string{"public-key": publicOf(keys[0]), "former-keys": publicOf(keys[1]) + "\n"}
 	if diff := cmp.Diff(want, published(keys)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	remove(secret, keys, []string{keys[1].public()})
-	if left, err := parse(secret.Data); err != nil || len(left) != 1 || left[0].public() != keys[0].public() || len(secret.Data) != 2 {
+	remove(secret, keys, []string{publicOf(keys[1])})
+	if left, err := parse(secret); err != nil || len(left) != 1 || publicOf(left[0]) != publicOf(keys[0]) || len(secret.Data) != 2 {
 		t.Errorf("left are %+v, %v", left, err)
 	}
-	for name, text := range map[string]string{"1.key": "AGE-SECRET-KEY-DAMAGED", "yesterday.key": keys[0].identity.String()} {
-		_, err := parse(map[string][]byte{name: []byte(text)})
+	for name, text := range map[string]string{"1.key": "AGE-SECRET-KEY-DAMAGED", "yesterday.key": keys[0].Private.String()} {
+		_, err := parse(&corev1.Secret{Data: map[string][]byte{name: []byte(text)}})
 		if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "AGE-SECRET-KEY") {
 			t.Errorf("%s: %v", name, err)
 		}

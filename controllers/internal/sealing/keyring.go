@@ -3,34 +3,28 @@
 // Package sealing keeps the operator's keys of age. Persons are sealed to the current one; those before it still open what
 // was sealed to them, until nothing needs it any more.
 //
-// The private keys are in the Secret retention-sealing-keys of the operator's namespace, the only Secret that the operator
-// may read. The public ones are in the ConfigMap retention-sealing-key there, for everybody who wants to seal. What the
+// The private keys are in the Secret retention-sealing-keys of the operator's namespace, which only the operator
+// reads. The public ones are in the ConfigMap retention-sealing-key there, for everybody who wants to seal. What the
 // ConfigMap says follows from the Secret, so a manager that dies between the two writes loses nothing.
 package sealing
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"dataretention.dev/retention-operator/controllers/internal/upkeep"
 	"dataretention.dev/retention-operator/internal/seal"
 )
 
-const (
-	// cacheTime is for how long a key is used without looking whether there is another.
-	cacheTime = 30 * time.Second
-	// attempts bounds how often a write is tried again that another manager has overtaken.
-	attempts = 5
-)
+// cacheTime is for how long a key is used without looking whether there is another.
+const cacheTime = 30 * time.Second
 
 // Keys seals to the operator, and opens what was sealed to it.
 type Keys interface {
@@ -107,52 +101,16 @@ func (k *Keyring) forget() {
 }
 
 // ensure reads the keys, and makes the first one if there is none.
-func (k *Keyring) ensure(ctx context.Context) ([]key, *corev1.Secret, error) {
-	for range attempts {
-		secret, err := k.read(ctx)
-		if err != nil {
-			return nil, nil, err
+func (k *Keyring) ensure(ctx context.Context) (keys []key, _ *corev1.Secret, _ error) {
+	secret, err := k.store().Ensure(ctx, func(s *corev1.Secret) (missing bool, err error) {
+		if keys, err = parse(s); err != nil || len(keys) > 0 {
+			return false, err
 		}
-		keys, err := parse(secret.Data)
-		if err != nil {
-			return nil, nil, err
-		}
-		if len(keys) > 0 {
-			return keys, secret, nil
-		}
-		if err := add(secret, k.Clock.Now()); err != nil {
-			return nil, nil, err
-		}
-		// The answer to a write that came through may be lost, so only a read tells which key there is.
-		if err := k.write(ctx, secret); err != nil && !overtaken(err) {
-			return nil, nil, fmt.Errorf("storing the first sealing key: %w", err)
-		}
-	}
-	return nil, nil, fmt.Errorf("storing the first sealing key: others change Secret %s all the time", SecretName)
+		return true, add(s, k.Clock.Now())
+	})
+	return keys, secret, err
 }
 
-// read returns the Secret, or an empty one that was never stored.
-func (k *Keyring) read(ctx context.Context) (*corev1.Secret, error) {
-	secret := &corev1.Secret{}
-	err := k.Client.Get(ctx, client.ObjectKey{Namespace: k.Namespace, Name: SecretName}, secret)
-	switch {
-	case apierrors.IsNotFound(err):
-		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: SecretName}}, nil
-	case err != nil:
-		return nil, fmt.Errorf("reading the sealing keys: %w", err)
-	}
-	return secret, nil
-}
-
-// write creates the Secret, or replaces the very version that was read: no manager ever overwrites another's key.
-func (k *Keyring) write(ctx context.Context, secret *corev1.Secret) error {
-	if secret.ResourceVersion == "" {
-		return k.Client.Create(ctx, secret)
-	}
-	return k.Client.Update(ctx, secret)
-}
-
-// overtaken says that somebody else has written first.
-func overtaken(err error) bool {
-	return apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err)
+func (k *Keyring) store() upkeep.Secret {
+	return upkeep.Secret{Client: k.Client, Namespace: k.Namespace, Name: SecretName}
 }

@@ -5,8 +5,6 @@ package sealing
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,13 +19,12 @@ import (
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/upkeep"
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/seal"
 	"dataretention.dev/retention-operator/internal/testing/apiserver"
-	"dataretention.dev/retention-operator/internal/testing/fixture"
 )
 
 func TestMain(m *testing.M) { apiserver.Run(m) }
@@ -49,25 +46,9 @@ func newWorld(t *testing.T) *world {
 		t: t, srv: srv, ns: srv.Namespace(t),
 		clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second)), events: events.NewFakeRecorder(100),
 	}
-	root, err := fixture.Root()
-	must(t, err)
 	user := "operator-of-" + w.ns
-	operator := []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}}
-	for file, subjects := range map[string][]rbacv1.Subject{
-		"sealing_key_role.yaml":        append(operator, rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "blind-" + user}),
-		"sealing_key_reader_role.yaml": {{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: "system:authenticated"}},
-	} {
-		text, err := os.ReadFile(filepath.Join(root, "config/rbac", file))
-		must(t, err)
-		role := &rbacv1.Role{}
-		must(t, yaml.UnmarshalStrict(text, role))
-		role.Namespace = w.ns
-		must(t, srv.Client.Create(t.Context(), role))
-		must(t, srv.Client.Create(t.Context(), &rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: role.Name}, Subjects: subjects,
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
-		}))
-	}
+	srv.Grant(t, w.ns, "sealing_key_role.yaml", apiserver.User(user), apiserver.User("blind-"+user))
+	srv.Grant(t, w.ns, "sealing_key_reader_role.yaml", rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: "system:authenticated"})
 	// The rest is what the markers ask for.
 	lists := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: user}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{v1alpha1.Group}, Resources: []string{"erasurerequests", "legalholds"}, Verbs: []string{"list"}},
@@ -75,7 +56,7 @@ func newWorld(t *testing.T) *world {
 	}}
 	must(t, srv.Client.Create(t.Context(), lists))
 	must(t, srv.Client.Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: user}, Subjects: operator,
+		ObjectMeta: metav1.ObjectMeta{Name: user}, Subjects: []rbacv1.Subject{apiserver.User(user)},
 		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: lists.Name},
 	}))
 	w.client = w.as(user)
@@ -107,7 +88,7 @@ func (w *world) keys() []key {
 	w.t.Helper()
 	secret := &corev1.Secret{}
 	must(w.t, w.srv.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: SecretName}, secret))
-	keys, err := parse(secret.Data)
+	keys, err := parse(secret)
 	must(w.t, err)
 	return keys
 }
@@ -156,12 +137,12 @@ func TestManyManagersMakeOneKey(t *testing.T) {
 		t.Fatalf("there are %d keys", len(keys))
 	}
 	for _, public := range got {
-		if public != keys[0].public() {
+		if public != publicOf(keys[0]) {
 			t.Errorf("a manager seals to %s", public)
 		}
 	}
 	must(t, w.keyring().Tend(t.Context()))
-	if got := w.configMap().Data[seal.PublicKey]; got != keys[0].public() {
+	if got := w.configMap().Data[seal.PublicKey]; got != publicOf(keys[0]) {
 		t.Errorf("published is %s", got)
 	}
 }
@@ -200,7 +181,7 @@ func TestAnotherManagersRotation(t *testing.T) {
 	must(t, err)
 	must(t, first.Tend(t.Context()))
 	cm := w.configMap()
-	metav1.SetMetaDataAnnotation(&cm.ObjectMeta, AnnotationRotate, "2026-11-24")
+	metav1.SetMetaDataAnnotation(&cm.ObjectMeta, upkeep.AnnotationRotate, "2026-11-24")
 	must(t, w.srv.Client.Update(t.Context(), cm))
 	for range 3 { // one request is one rotation
 		must(t, first.Tend(t.Context()))
@@ -208,10 +189,10 @@ func TestAnotherManagersRotation(t *testing.T) {
 	w.event("KeyRotated")
 	after, err := first.Recipient(t.Context())
 	must(t, err)
-	if keys := w.keys(); len(keys) != 2 || keys[0].public() != after || keys[1].public() != before {
+	if keys := w.keys(); len(keys) != 2 || publicOf(keys[0]) != after || publicOf(keys[1]) != before {
 		t.Fatalf("there are %d keys", len(keys))
 	}
-	if cm := w.configMap(); cm.Data[seal.PublicKey] != after || cm.Data[FormerKeys] != before+"\n" || cm.Annotations[AnnotationRotate] == "" {
+	if cm := w.configMap(); cm.Data[seal.PublicKey] != after || cm.Data[FormerKeys] != before+"\n" || cm.Annotations[upkeep.AnnotationRotate] == "" {
 		t.Errorf("published is %v", cm.Data)
 	}
 	for _, public := range []string{after, before} {
@@ -268,7 +249,7 @@ func TestDestruction(t *testing.T) {
 	w := newWorld(t)
 	k := w.keyring()
 	must(t, k.Tend(t.Context()))
-	old := w.keys()[0].public()
+	old := publicOf(w.keys()[0])
 
 	request := func(name string, subject v1alpha1.Subject) *v1alpha1.ErasureRequest {
 		r := &v1alpha1.ErasureRequest{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name}, Spec: v1alpha1.ErasureRequestSpec{Subject: subject}}
@@ -301,7 +282,7 @@ func TestDestruction(t *testing.T) {
 	w.clock.Step(90 * 24 * time.Hour)
 	must(t, k.Tend(t.Context()))
 	w.event("KeyRotated")
-	current := w.keys()[0].public()
+	current := publicOf(w.keys()[0])
 	if current == old {
 		t.Fatal("the key was not replaced")
 	}
@@ -309,7 +290,7 @@ func TestDestruction(t *testing.T) {
 		t.Helper()
 		w.clock.Step(2 * time.Hour)
 		must(t, k.Tend(t.Context()))
-		if keys := w.keys(); len(keys) != 2 || keys[1].public() != old {
+		if keys := w.keys(); len(keys) != 2 || publicOf(keys[1]) != old {
 			t.Fatalf("the key is gone, although %s", why)
 		}
 	}
@@ -336,7 +317,7 @@ func TestDestruction(t *testing.T) {
 	w.clock.Step(2 * time.Hour)
 	must(t, k.Tend(t.Context()))
 	w.event("KeyDestroyed")
-	if keys := w.keys(); len(keys) != 1 || keys[0].public() != current {
+	if keys := w.keys(); len(keys) != 1 || publicOf(keys[0]) != current {
 		t.Fatalf("there are %d keys", len(keys))
 	}
 	if cm := w.configMap(); cm.Data[FormerKeys] != "" || cm.Data[seal.PublicKey] != current {

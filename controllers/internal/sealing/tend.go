@@ -15,9 +15,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/upkeep"
 	"dataretention.dev/retention-operator/internal/purgejob"
 	"dataretention.dev/retention-operator/internal/seal"
 )
@@ -38,18 +38,7 @@ func (k *Keyring) NeedLeaderElection() bool { return true }
 
 // Start looks after the keys until ctx ends.
 func (k *Keyring) Start(ctx context.Context) error {
-	ticker := k.Clock.NewTicker(tendEvery)
-	defer ticker.Stop()
-	for {
-		if err := k.Tend(ctx); err != nil && ctx.Err() == nil {
-			log.FromContext(ctx).Error(err, "looking after the sealing keys")
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C():
-		}
-	}
+	return upkeep.Every(ctx, k.Clock, tendEvery, "looking after the sealing keys", k.Tend)
 }
 
 // Tend makes another key if it is time for one, destroys those that nothing needs any more, and publishes what is left.
@@ -63,10 +52,8 @@ func (k *Keyring) Tend(ctx context.Context) error {
 		return err
 	}
 	now := k.Clock.Now()
-	s := situation{
-		now: now, keys: keys, rotation: k.Rotation,
-		requested: cm.Annotations[AnnotationRotate], handled: secret.Annotations[annotationHandled],
-	}
+	s := situation{now: now, keys: keys, rotate: upkeep.RotateOf(cm, secret)}
+	s.rotate.Now, s.rotate.Created, s.rotate.Rotation = now, keys[0].Created, k.Rotation
 	if expired(keys, now) && now.Sub(k.useTime) >= useEvery {
 		if s.uses, err = k.look(ctx, ringOf(keys)); err != nil {
 			return fmt.Errorf("looking what the former sealing keys are needed for: %w", err)
@@ -79,26 +66,24 @@ func (k *Keyring) Tend(ctx context.Context) error {
 		if err := add(secret, now); err != nil {
 			return err
 		}
-		if s.requested != "" {
-			metav1.SetMetaDataAnnotation(&secret.ObjectMeta, annotationHandled, s.requested)
-		}
+		s.rotate.Done(secret)
 	case len(d.destroy) > 0:
 		remove(secret, keys, d.destroy)
 	default:
 		return nil
 	}
-	if err := k.write(ctx, secret); err != nil {
-		return fmt.Errorf("storing the sealing keys: %w", err) // at the next look, from what is there then
+	if err := k.store().Write(ctx, secret); err != nil {
+		return err // at the next look, from what is there then
 	}
 	k.forget()
-	if keys, err = parse(secret.Data); err != nil {
+	if keys, err = parse(secret); err != nil {
 		return err
 	}
 	if cm, err = k.publish(ctx, keys); err != nil {
 		return err
 	}
 	if d.rotate {
-		k.Events.Eventf(cm, nil, corev1.EventTypeNormal, "KeyRotated", "Rotate", "Seal to %s from now on: %s", keys[0].public(), d.reason)
+		k.Events.Eventf(cm, nil, corev1.EventTypeNormal, "KeyRotated", "Rotate", "Seal to %s from now on: %s", publicOf(keys[0]), d.reason)
 	}
 	for _, public := range d.destroy {
 		k.Events.Eventf(cm, nil, corev1.EventTypeNormal, "KeyDestroyed", "Destroy", "Key %s was destroyed: %s", public, d.reason)

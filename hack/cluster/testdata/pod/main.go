@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command pod is what the cluster's own test runs in a Pod: it connects to the address given, says what the
-// server there said to the log and as its termination message, and ends.
+// server there said to the log, into its volume and as its termination message, and ends.
 package main
 
 import (
@@ -36,6 +36,9 @@ func run(address string) error {
 	defer conn.Close()
 	answer, err := io.ReadAll(conn)
 	if err != nil {
+		return err
+	}
+	if err := os.WriteFile("/kept/heard", answer, 0o600); err != nil {
 		return err
 	}
 	fmt.Printf("heard: %s\n", answer)

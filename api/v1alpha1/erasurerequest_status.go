@@ -95,9 +95,9 @@ type ErasureRequestStatus struct {
 	// +kubebuilder:validation:items:MaxLength=256
 	Commitments []string `json:"commitments,omitempty"`
 
-	// evidence is the latest signed statement of the answer, or of the denial. When
-	// something has changed since, as when a repetition has found more, a further
-	// one takes its place here; the ledger keeps all of them.
+	// evidence is the latest signed statement of the answer, or of the denial.
+	// When something has changed since, as when a repetition has found more, a
+	// further one takes its place here; the ledger keeps all of them.
 	// +optional
 	Evidence *EvidenceReference `json:"evidence,omitempty"`
 

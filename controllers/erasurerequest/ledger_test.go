@@ -4,6 +4,7 @@ package erasurerequest
 
 import (
 	"context"
+	"os"
 	"strings"
 	"time"
 
@@ -112,8 +113,8 @@ func (w *world) expectStated(o client.Object, deleting bool) {
 	}
 }
 
-// audit checks what every test leaves in the ledger: each Intent has exactly one Result, the Conclusions of a request are one
-// chain, and nothing contradicts itself.
+// audit checks what stands in the ledger when all work is done: each Intent has exactly one Result, which says no more than
+// was done and no less, the Conclusions of a request are one chain, and nothing contradicts itself.
 func (w *world) audit() {
 	w.t.Helper()
 	results, latest := map[int64]int{}, map[string]int64{}
@@ -127,6 +128,10 @@ func (w *world) audit() {
 		switch e.Kind {
 		case evidence.Result:
 			results[p.Closes.Index]++
+			job := p.Datastores[0].Job
+			if n := w.erased[job]; p.Level == evidence.LevelDeleted && n == 0 || p.Level == evidence.LevelNotDone && n > 0 || p.Level == evidence.LevelNothingFound && n > 0 {
+				w.t.Errorf("Job %s has erased %d records, and its Result is %s", job, n, p.Level)
+			}
 		case evidence.Conclusion:
 			former, superseded := latest[p.Request.UID]
 			if superseded != (p.Closes != nil) || superseded && p.Closes.Index != former {
@@ -139,5 +144,24 @@ func (w *world) audit() {
 		if e := &entries[i]; e.Kind == evidence.Intent && results[e.Index] != 1 {
 			w.t.Errorf("Intent %s has %d Results", e.Statement.Predicate.Key, results[e.Index])
 		}
+	}
+}
+
+// verify closes the ledger at the end of every test, and has it verified as whoever has the public keys would.
+func (w *world) verify() {
+	w.t.Helper()
+	w.audit()
+	n := len(w.entries())
+	if n == 0 {
+		return
+	}
+	w.ledger.Raw.Close(w.t)
+	report, err := evidence.VerifyLog(os.DirFS(w.ledger.Raw.Dir), w.ledger.Raw.Trust)
+	w.must(err)
+	if report.Size != int64(n) || len(report.Dangling) > 0 {
+		w.t.Errorf("%d of %d entries are verified, %v dangle", report.Size, n, report.Dangling)
+	}
+	for _, p := range report.Problems {
+		w.t.Errorf("the ledger does not verify: %+v", p)
 	}
 }

@@ -252,6 +252,7 @@ func (p *process) change(persons [][]subject.Identifier, problems []receipt.Reas
 		}
 		if total > 0 {
 			p.tell(flight)
+			w.erased[p.job.Name] += int(total)
 			w.records[p.ds] = slices.DeleteFunc(w.records[p.ds], func(r record) bool {
 				for i := range persons {
 					if r.dataset == step.Dataset && problems[i] == "" && belongs(r, persons[i]) {

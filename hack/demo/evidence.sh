@@ -8,7 +8,6 @@ plugin_install() {
 	make -C "$root" build
 	mkdir -p "$state/bin"
 	ln -sf "$root/bin/retention-operator" "$state/bin/kubectl-retention"
-	export PATH=$state/bin:$PATH
 }
 
 # offline runs the plugin where there is no cluster, and nothing else either.
@@ -35,6 +34,7 @@ tell_evidence() {
 	local digest
 	chapter "The proof, without the cluster"
 	quietly "kubectl plugin" plugin_install
+	export PATH=$state/bin:$PATH
 	proof=$state/proof
 	rm -rf "$proof" && mkdir -p "$proof"
 	show kubectl retention status -n shop
@@ -57,7 +57,7 @@ tell_evidence() {
 	show kubectl retention evidence export "$proof/ledger"
 	offline verify ledger --keys keys.pem --require-witness
 	expect "exit code for the ledger from its first entry to its last" "$(cd "$proof" && exit_code offline verify ledger --keys keys.pem --require-witness)" 0
-	show kubectl retention report -n shop --keys "$proof/keys.pem" --output "$proof/report.html"
+	show kubectl retention report -n shop --keys "$proof/keys.pem" --file "$proof/report.html"
 	say "For a browser, and for paper: $proof/report.html"
 }
 

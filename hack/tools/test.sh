@@ -39,6 +39,7 @@ unit() {
 	local postgres mysql
 	postgres=$(hack/tools/postgres.sh)
 	mysql=$(hack/tools/mysql.sh)
+	hack/tools/chromium.sh >/dev/null || echo "test.sh: no Chromium: the report is not looked at in a browser" >&2
 	# shellcheck disable=SC2046 # package paths have no spaces
 	PATH=$postgres:$mysql:$PATH gotest 20m $(packages without "$needs_api|test")
 	(cd hack/cluster && gotest 10m .)

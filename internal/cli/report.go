@@ -170,7 +170,7 @@ func (f *reportFlags) write(cmd *cobra.Command, r *report.Report) error {
 		_, err := cmd.OutOrStdout().Write(b.Bytes())
 		return err
 	}
-	if err := os.WriteFile(name, b.Bytes(), 0o644); err != nil { //nolint:gosec // a report is to be read by others, and names no data subject
+	if err := os.WriteFile(name, b.Bytes(), 0o644); err != nil { // to be read by others; it names no data subject
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	tell(cmd, r, name)
@@ -189,7 +189,7 @@ func (*reportFlags) writeCSV(cmd *cobra.Command, r *report.Report, dir string) e
 		return fmt.Errorf("making the folder: %w", err)
 	}
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil { //nolint:gosec // as above
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}
 	}

@@ -130,7 +130,7 @@ func (c *Checkpoint) witness(n *note.Note, t *Trust) *Problem {
 			return problem(CodeWitness, "the cosignature of the witness %q has no time", s.Name)
 		}
 		at = at.UTC()
-		if at.Year() < firstYear || at.Year() > lastYear {
+		if at.Year() < FirstYear || at.Year() > LastYear {
 			return problem(CodeWitness, "the witness %q says that it cosigned in the year %d", s.Name, at.Year())
 		}
 		if c.Witnessed == nil || at.Before(*c.Witnessed) {

@@ -42,6 +42,10 @@ func TestValid(t *testing.T) {
 			p.Level, p.Datastores[0].Level, p.Datastores[0].Datasets = LevelNotDone, LevelNotDone, nil
 			p.GoneBy, p.LogicallyDeletedTime = nil, nil
 		}),
+		"nothing was due": with(resultOf(at(2), someRef(Intent), 5), func(p *Predicate) {
+			p.Level, p.Datastores[0].Level, p.Datastores[0].Datasets = LevelNothingFound, LevelNothingFound, []Dataset{invoices("NothingDue")}
+			p.GoneBy, p.LogicallyDeletedTime = nil, nil
+		}),
 		"receipts are lost": with(resultOf(at(2), someRef(Intent), 5), func(p *Predicate) {
 			p.Level, p.Datastores[0].Level, p.Datastores[0].Datasets = LevelUnproven, LevelUnproven, []Dataset{invoices("NotRun")}
 			p.GoneBy, p.LogicallyDeletedTime = nil, nil
@@ -66,6 +70,7 @@ func TestValid(t *testing.T) {
 		"a gap in a Datastore that is named, with its own level": with(answerOf(at(10), "1", nil, someRef(Result)), func(p *Predicate) {
 			p.NotCovered = append(p.NotCovered, Gap{Kind: GapDatastore, Name: "orders", Reason: "DatastoreNotFound"})
 		}),
+		"a message longer than other strings": with(intentOf(at(1)), func(p *Predicate) { p.Message = strings.Repeat("x", MaxText) }),
 		"a cutoff in the last century": with(intentOf(at(1)), func(p *Predicate) {
 			p.Datastores[0].Datasets[0].Cutoff = ptr(time.Date(1996, 1, 1, 0, 0, 0, 0, time.UTC))
 		}),
@@ -116,6 +121,7 @@ func TestInvalid(t *testing.T) {
 		}, "datastores[0].startTime is not in UTC", false},
 		"not kept":             {Result, func(_ *Statement, p *Predicate) { p.RetainUntil = p.Time }, "retainUntil is not after time", false},
 		"a long string":        {Result, func(_ *Statement, p *Predicate) { p.Datastores[0].Identity = long }, "datastores[0].identity has 4097 bytes", false},
+		"a long name":          {Result, func(_ *Statement, p *Predicate) { p.Datastores[0].Name = long }, "datastores[0].name has 4097 bytes", false},
 		"a long message":       {Result, func(_ *Statement, p *Predicate) { p.Message = strings.Repeat("x", MaxText+1) }, "message has 32769 bytes", false},
 		"a control character":  {Result, func(_ *Statement, p *Predicate) { p.Message = "a\x1b[31mb" }, "message has a control character at byte 1", false},
 		"not UTF-8":            {Result, func(_ *Statement, p *Predicate) { p.Message = "\xff" }, "message is not UTF-8", false},
@@ -315,6 +321,11 @@ func TestNormalize(t *testing.T) {
 	}
 	if !s.Predicate.Time.Equal(at(2)) || !s.Predicate.NotCovered[0].Until.Equal(start) {
 		t.Errorf("another instant: %v", s.Predicate.Time)
+	}
+	answer := answerOf(at(10), "1", nil, someRef(Result))
+	answer.Predicate.Request.ReceivedTime = &theirs
+	if answer.Normalize(); answer.Validate() != nil {
+		t.Errorf("a time in what is pointed to: %v", answer.Validate())
 	}
 	if theirs.Location() != zone {
 		t.Error("a time that the statement only points to was changed")

@@ -94,10 +94,7 @@ func (v *Verified) leaf(b *Bundle) ([]byte, *Problem) {
 	if p != nil {
 		return nil, p
 	}
-	_, signature, p := parts(&b.Envelope)
-	if p != nil {
-		return nil, p
-	}
+	_, signature, _ := parts(&b.Envelope) // which was opened
 	want := leafOf(&v.Statement, v.Payload, signature)
 	encoded, err := want.Encode()
 	if err != nil {

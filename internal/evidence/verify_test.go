@@ -258,6 +258,10 @@ var tamperings = map[string]tampering{
 		},
 		code: CodeOtherLeaf, says: "the entry is that of another statement",
 	},
+	"the entry in no base64": {
+		edit: func(_ *testing.T, _ *testLog, b *Bundle) { b.Leaf += "." },
+		code: CodeEncoding, says: "the entry is not standard base64",
+	},
 	"the entry changed": {
 		edit: func(t *testing.T, l *testLog, b *Bundle) {
 			b.Leaf = base64.StdEncoding.EncodeToString([]byte(replaced(t, string(l.leaves[aResult]), `"retainUntil":"2033`, `"retainUntil":"2027`)))
@@ -502,6 +506,7 @@ var tamperings = map[string]tampering{
 	},
 
 	// The keys.
+	"no keys at all":   {trust: func(*testing.T) *Trust { return nil }, code: CodeNoStatementKeys, says: "have none for statements"},
 	"no statement key": {trust: without(UseStatement), code: CodeNoStatementKeys, says: "have none for statements"},
 	"no log key":       {trust: without(UseLog), code: CodeNoLogKeys, says: "have none of a ledger"},
 	"no witness key": {
@@ -556,7 +561,7 @@ func TestTampering(t *testing.T) {
 				file = []byte(c.file(t, string(file)))
 			}
 			trust := trustOf(t, testKeys()...)
-			if c.trust != nil {
+			if c.trust != nil { // which may return nil
 				trust = c.trust(t)
 			}
 			v, err := Verify(file, trust)

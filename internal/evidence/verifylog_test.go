@@ -442,6 +442,9 @@ func TestVerifyLog(t *testing.T) {
 					got = append(got, p.Code)
 				}
 				all += string(p.Code) + ": " + p.Sentence + "\n"
+				if about := strings.HasPrefix(p.Sentence, "entry ") || strings.Contains(p.Sentence, " of entry "); about && p.Index == nil || p.Index != nil && *p.Index < 0 {
+					t.Errorf("%s: the index is %v", p.Sentence, p.Index)
+				}
 			}
 			slices.Sort(got)
 			want := slices.Compact(slices.Sorted(slices.Values(c.want)))

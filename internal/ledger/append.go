@@ -134,7 +134,7 @@ func (l *Log) reserve(a *admitted) (i int64, p *pending, ours bool, err error) {
 // never is, the log fails with the key still reserved.
 func (l *Log) commit(a *admitted, p *pending) {
 	defer l.appends.Done()
-	err := l.back.PutStatement(l.ctx, a.digest, a.envelope)
+	err := l.back.putStatement(l.ctx, a.digest, a.envelope)
 	if err == nil {
 		_, err = l.appender.Add(l.ctx, tessera.NewEntry(a.leaf))()
 		if !l.settle() {

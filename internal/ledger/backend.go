@@ -18,28 +18,28 @@ const (
 	DriverMySQL = "mysql"
 )
 
-// backend is where a log is kept. Whoever has opened one is the only writer until it is closed, or until Lost says so.
+// backend is where a log is kept. Whoever has opened one is the only writer until it is closed, or until whenLost says so.
 type backend interface {
 	tiles
-	// Driver is the one of Tessera, with which the log grows.
-	Driver(ctx context.Context) (tessera.Driver, error)
-	// TreeState returns the size and root of what is in the tree and will be there after any crash. The size of a log that
+	// logDriver is the one of Tessera, with which the log grows.
+	logDriver(ctx context.Context) (tessera.Driver, error)
+	// treeState returns the size and root of what is in the tree and will be there after any crash. The size of a log that
 	// has never been opened is 0, its root nil.
-	TreeState(ctx context.Context) (size uint64, root []byte, err error)
+	treeState(ctx context.Context) (size uint64, root []byte, err error)
 	// ReadCheckpoint returns the checkpoint that was published last, or fs.ErrNotExist.
 	ReadCheckpoint(ctx context.Context) ([]byte, error)
 
-	// PutStatement stores the envelope of a statement with that digest, durably, in place of one that is there.
-	PutStatement(ctx context.Context, d digest, envelope []byte) error
-	// Statement returns it, or fs.ErrNotExist.
-	Statement(ctx context.Context, d digest) ([]byte, error)
-	// RemoveStatement removes it, durably; there need not be any.
-	RemoveStatement(ctx context.Context, d digest) error
-	// Statements returns the digests of all.
-	Statements(ctx context.Context) (map[digest]struct{}, error)
+	// putStatement stores the envelope of a statement with that digest, durably, in place of one that is there.
+	putStatement(ctx context.Context, d digest, envelope []byte) error
+	// statement returns it, or fs.ErrNotExist.
+	statement(ctx context.Context, d digest) ([]byte, error)
+	// removeStatement removes it, durably; there need not be any.
+	removeStatement(ctx context.Context, d digest) error
+	// statements returns the digests of all.
+	statements(ctx context.Context) (map[digest]struct{}, error)
 
-	// Lost has an error once the backend is no longer the only writer for certain.
-	Lost() <-chan error
+	// whenLost has an error once the backend is no longer the only writer for certain.
+	whenLost() <-chan error
 	Close() error
 }
 

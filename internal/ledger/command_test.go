@@ -153,7 +153,7 @@ func TestUnprivileged(t *testing.T) {
 		t.Skip("changing the user takes root")
 	}
 	i := install(t)
-	root, err := os.MkdirTemp("", "ledger-") // t.TempDir is for its owner alone
+	root, err := os.MkdirTemp("", "ledger-") //nolint:usetesting // that folder is for its owner alone
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,13 @@ func served(t *testing.T, entries int) (*ledgertest.Ledger, *httptest.Server) {
 	return l, s
 }
 
-func call(t *testing.T, method, address string, body io.Reader) (*http.Response, []byte) {
+// reply is what an answer has besides its body.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+}
+
+func call(t *testing.T, method, address string, body io.Reader) (reply, []byte) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, address, body)
 	if err != nil {
@@ -54,7 +60,7 @@ func call(t *testing.T, method, address string, body io.Reader) (*http.Response,
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer, b
+	return reply{answer.StatusCode, answer.Header}, b
 }
 
 // TestTilesByAnotherReader has Tessera's own checker read the log as anybody can, and compute every tile anew.

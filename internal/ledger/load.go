@@ -20,7 +20,7 @@ const tileHeight = 8
 // checkpoint that was published last has to be one of ours, of a beginning of the tree. Then nothing that was ever signed is
 // contradicted, as long as the log is not an older copy of itself: that is for the witness to notice.
 func (l *Log) load(ctx context.Context) error {
-	size, root, err := l.back.TreeState(ctx)
+	size, root, err := l.back.treeState(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the tree's state: %w", err)
 	}
@@ -140,7 +140,7 @@ func (w *walk) compareTiles(ctx context.Context) error {
 
 // findStatements notes which statements are there.
 func (l *Log) findStatements(ctx context.Context) error {
-	there, err := l.back.Statements(ctx)
+	there, err := l.back.statements(ctx)
 	if err != nil {
 		return fmt.Errorf("looking for the statements: %w", err)
 	}

@@ -126,7 +126,7 @@ func Open(ctx context.Context, o Options) (_ *Log, err error) {
 }
 
 func (l *Log) startAppender() error {
-	driver, err := l.back.Driver(l.ctx)
+	driver, err := l.back.logDriver(l.ctx)
 	if err != nil {
 		return fmt.Errorf("starting the log's driver: %w", err)
 	}
@@ -149,7 +149,7 @@ func (l *Log) startAppender() error {
 // watch ends the log when the backend is not ours alone any more.
 func (l *Log) watch() {
 	select {
-	case err := <-l.back.Lost():
+	case err := <-l.back.whenLost():
 		l.fail(err)
 	case <-l.ctx.Done():
 	}
@@ -225,7 +225,7 @@ func (l *Log) extend(ctx context.Context) error {
 	l.growing.Lock()
 	defer l.growing.Unlock()
 	h := l.current()
-	size, root, err := l.back.TreeState(ctx)
+	size, root, err := l.back.treeState(ctx)
 	switch {
 	case err != nil:
 		return err

@@ -138,10 +138,10 @@ func (b *mysqlBackend) keepLock(ctx context.Context) {
 	}
 }
 
-func (b *mysqlBackend) Driver(context.Context) (tessera.Driver, error) { return b.Storage, nil }
+func (b *mysqlBackend) logDriver(context.Context) (tessera.Driver, error) { return b.Storage, nil }
 
-// TreeState waits for a transaction that nobody has an answer of: afterwards it is certain whether it was committed.
-func (b *mysqlBackend) TreeState(ctx context.Context) (size uint64, root []byte, err error) {
+// treeState waits for a transaction that nobody has an answer of: afterwards it is certain whether it was committed.
+func (b *mysqlBackend) treeState(ctx context.Context) (size uint64, root []byte, err error) {
 	err = b.db.QueryRowContext(ctx, "SELECT `size`, `root` FROM `TreeState` WHERE `id` = 0 LOCK IN SHARE MODE").Scan(&size, &root)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil, b.mustBeNew(ctx)
@@ -159,7 +159,7 @@ func (b *mysqlBackend) mustBeNew(ctx context.Context) error {
 	return err
 }
 
-func (b *mysqlBackend) Lost() <-chan error { return b.lost }
+func (b *mysqlBackend) whenLost() <-chan error { return b.lost }
 
 // Close closes all connections, that which holds the lock last.
 func (b *mysqlBackend) Close() error {
@@ -167,12 +167,12 @@ func (b *mysqlBackend) Close() error {
 	return errors.Join(b.db.Close(), b.lock.Close())
 }
 
-func (b *mysqlBackend) PutStatement(ctx context.Context, d digest, envelope []byte) error {
+func (b *mysqlBackend) putStatement(ctx context.Context, d digest, envelope []byte) error {
 	_, err := b.db.ExecContext(ctx, "REPLACE INTO `retention_statements` (`digest`, `envelope`) VALUES (?, ?)", d[:], envelope)
 	return err
 }
 
-func (b *mysqlBackend) Statement(ctx context.Context, d digest) (envelope []byte, err error) {
+func (b *mysqlBackend) statement(ctx context.Context, d digest) (envelope []byte, err error) {
 	err = b.db.QueryRowContext(ctx, "SELECT `envelope` FROM `retention_statements` WHERE `digest` = ?", d[:]).Scan(&envelope)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fs.ErrNotExist
@@ -180,12 +180,12 @@ func (b *mysqlBackend) Statement(ctx context.Context, d digest) (envelope []byte
 	return envelope, err
 }
 
-func (b *mysqlBackend) RemoveStatement(ctx context.Context, d digest) error {
+func (b *mysqlBackend) removeStatement(ctx context.Context, d digest) error {
 	_, err := b.db.ExecContext(ctx, "DELETE FROM `retention_statements` WHERE `digest` = ?", d[:])
 	return err
 }
 
-func (b *mysqlBackend) Statements(ctx context.Context) (map[digest]struct{}, error) {
+func (b *mysqlBackend) statements(ctx context.Context) (map[digest]struct{}, error) {
 	rows, err := b.db.QueryContext(ctx, "SELECT `digest` FROM `retention_statements`")
 	if err != nil {
 		return nil, err
@@ -207,4 +207,5 @@ func (b *mysqlBackend) Statements(ctx context.Context) (map[digest]struct{}, err
 // mysqlLogger puts what the driver says among our own lines.
 type mysqlLogger struct{ log *slog.Logger }
 
+// Print has the type that the driver wants.
 func (l mysqlLogger) Print(v ...any) { l.log.Warn("the database driver says: " + fmt.Sprint(v...)) }

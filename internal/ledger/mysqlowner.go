@@ -26,6 +26,7 @@ type onceConnector struct {
 	lost chan<- error
 }
 
+// Connect fails from the second time on.
 func (c *onceConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if c.used.Load() {
 		return nil, tell(c.lost, errors.New("the connection that holds the lock of the ledger's database is lost"))
@@ -44,6 +45,7 @@ type ownConnector struct {
 	lost  chan<- error
 }
 
+// Connect returns an ownConn.
 func (c *ownConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {

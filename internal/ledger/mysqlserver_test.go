@@ -30,7 +30,7 @@ type mysqlServer struct {
 
 func startMySQL(t testing.TB) *mysqlServer {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "mariadb-") // t.TempDir is for its owner alone
+	dir, err := os.MkdirTemp("", "mariadb-") //nolint:usetesting // that folder is for its owner alone
 	if err != nil {
 		t.Fatal(err)
 	}

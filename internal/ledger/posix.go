@@ -74,12 +74,12 @@ func (b *posixBackend) sweep() {
 	}
 }
 
-func (b *posixBackend) Driver(ctx context.Context) (tessera.Driver, error) {
+func (b *posixBackend) logDriver(ctx context.Context) (tessera.Driver, error) {
 	return posix.New(ctx, posix.Config{Path: b.Root})
 }
 
-// TreeState syncs the folder first: a process that died may have renamed the file and not got as far as syncing it.
-func (b *posixBackend) TreeState(context.Context) (uint64, []byte, error) {
+// treeState syncs the folder first: a process that died may have renamed the file and not got as far as syncing it.
+func (b *posixBackend) treeState(context.Context) (uint64, []byte, error) {
 	dir := filepath.Join(b.Root, stateDir)
 	switch err := syncDir(dir); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -114,8 +114,8 @@ func (b *posixBackend) mustBeNew() error {
 	return nil
 }
 
-// Lost never has anything: the lock stays until the process ends.
-func (b *posixBackend) Lost() <-chan error { return nil }
+// whenLost never has anything: the lock stays until the process ends.
+func (b *posixBackend) whenLost() <-chan error { return nil }
 
 // Close gives the lock back.
 func (b *posixBackend) Close() error { return b.lock.Close() }
@@ -124,7 +124,7 @@ func (b *posixBackend) statementPath(d digest) string {
 	return filepath.Join(b.Root, filepath.FromSlash(evidence.ExportStatement(d.String())))
 }
 
-func (b *posixBackend) PutStatement(_ context.Context, d digest, envelope []byte) error {
+func (b *posixBackend) putStatement(_ context.Context, d digest, envelope []byte) error {
 	name := b.statementPath(d)
 	dir := filepath.Dir(name)
 	if err := makeDirs(b.Root, dir); err != nil {
@@ -142,17 +142,17 @@ func (b *posixBackend) PutStatement(_ context.Context, d digest, envelope []byte
 		err = os.Rename(f.Name(), name)
 	}
 	if err != nil {
-		_ = os.Remove(f.Name()) // or it is removed by Statements
+		_ = os.Remove(f.Name()) // or statements removes it
 		return err
 	}
 	return syncDir(dir)
 }
 
-func (b *posixBackend) Statement(_ context.Context, d digest) ([]byte, error) {
+func (b *posixBackend) statement(_ context.Context, d digest) ([]byte, error) {
 	return os.ReadFile(b.statementPath(d))
 }
 
-func (b *posixBackend) RemoveStatement(_ context.Context, d digest) error {
+func (b *posixBackend) removeStatement(_ context.Context, d digest) error {
 	name := b.statementPath(d)
 	if err := os.Remove(name); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -163,7 +163,7 @@ func (b *posixBackend) RemoveStatement(_ context.Context, d digest) error {
 	return syncDir(filepath.Dir(name))
 }
 
-func (b *posixBackend) Statements(context.Context) (map[digest]struct{}, error) {
+func (b *posixBackend) statements(context.Context) (map[digest]struct{}, error) {
 	all := map[digest]struct{}{}
 	err := filepath.WalkDir(filepath.Join(b.Root, evidence.ExportStatements), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {

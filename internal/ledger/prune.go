@@ -26,7 +26,7 @@ func (l *Log) Prune(ctx context.Context, e *evidence.Envelope) error {
 		return err
 	}
 	for n, d := range remove {
-		if err := l.back.RemoveStatement(ctx, d); err != nil {
+		if err := l.back.removeStatement(ctx, d); err != nil {
 			l.Log.Error("a statement could not be removed", "index", p.Pruned.Indices[n], "error", err.Error())
 			return unavailable("a statement could not be removed; the ledger's own log says why")
 		}

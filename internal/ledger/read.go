@@ -173,7 +173,7 @@ func (l *Log) entryOf(ctx context.Context, i int64, raw []byte, statement bool) 
 	if err != nil {
 		return nil, l.damaged(i, err)
 	}
-	stored, err := l.back.Statement(ctx, d)
+	stored, err := l.back.statement(ctx, d)
 	if errors.Is(err, fs.ErrNotExist) && !leaf.RetainUntil.After(l.Clock()) {
 		return e, nil
 	}

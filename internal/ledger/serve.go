@@ -5,6 +5,7 @@ package ledger
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -78,7 +79,7 @@ func (s *server) tlsConfig() (*tls.Config, error) {
 func (v *serving) serve(on net.Listener, server *http.Server) {
 	v.servers = append(v.servers, server)
 	go func() {
-		if err := server.Serve(on); err != http.ErrServerClosed { //nolint:errorlint // it comes as it is
+		if err := server.Serve(on); !errors.Is(err, http.ErrServerClosed) {
 			v.failed <- fmt.Errorf("serving: %w", err)
 		}
 	}()

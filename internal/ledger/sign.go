@@ -73,6 +73,7 @@ type guarded struct {
 	vouch func(ctx context.Context, size uint64, root []byte) error
 }
 
+// Sign signs the text of a checkpoint.
 func (g guarded) Sign(text []byte) ([]byte, error) {
 	c := flog.Checkpoint{}
 	if rest, err := c.Unmarshal(text); err != nil || len(rest) > 0 {

@@ -68,7 +68,7 @@ func (o *Hold) fill(h *evidence.Hold) {
 }
 
 // respected notes that a Result of the period respected a hold.
-func (b *builder) respected(h evidence.Hold, _ *Ref) {
+func (b *builder) respected(h evidence.Hold) {
 	d := b.holdOf(h)
 	d.inside = true
 	d.out.Respected++

@@ -191,6 +191,22 @@ func TestDangling(t *testing.T) {
 	}
 }
 
+// TestDanglingTile: a Job that has begun just now is no alarm yet.
+func TestDanglingTile(t *testing.T) {
+	in := rich(t)
+	if got := danglingTile(build(t, in)).Tone; got != toneBad {
+		t.Errorf("an Intent without a Result is %s", got)
+	}
+	in.Now = in.Entries[len(in.Entries)-1].Leaf.Time.Add(time.Hour)
+	if got := danglingTile(build(t, in)).Tone; got != toneWarn {
+		t.Errorf("an Intent of an hour ago is %s", got)
+	}
+	in.Entries = in.Entries[:len(in.Entries)-1]
+	if got := danglingTile(build(t, in)).Tone; got != toneGood {
+		t.Errorf("no Intent is %s", got)
+	}
+}
+
 // TestUnknownNumbers: what nobody counted is absent, and makes a sum a lower bound where something may have gone.
 func TestUnknownNumbers(t *testing.T) {
 	lost := deleted("b", "c", 5)

@@ -73,7 +73,7 @@ func (b *builder) result(p *evidence.Predicate, ref *Ref, inside bool) {
 		}
 		b.datastoreExceptions(p, d, ref)
 		for _, h := range d.Holds {
-			b.respected(h, ref)
+			b.respected(h)
 		}
 	}
 }
@@ -263,16 +263,18 @@ func (b *builder) finishDeletions() {
 	d.Stretches = list(d.Stretches)
 }
 
+// workTime is how long a Job may be at work before it is missed.
+const workTime = 24 * time.Hour
+
 // dangling lists the Intents that nothing has closed.
 func (b *builder) dangling() {
-	const grace = 24 * time.Hour // a Job may be at work
 	for _, index := range sortedKeys(b.intents) {
 		i := b.intents[index]
 		if !i.ref.Time.Before(b.in.Until) {
 			continue
 		}
 		message := "No statement says what came of it"
-		if b.in.Now.Sub(i.ref.Time) < grace {
+		if b.in.Now.Sub(i.ref.Time) < workTime {
 			message = "No statement says yet what came of it; the Job may still be at work"
 		}
 		if i.modify {

@@ -13,7 +13,7 @@ type tile struct {
 }
 
 // lede says the essence in sentences.
-func (w words) lede(r *Report) []string {
+func lede(r *Report) []string {
 	s := &r.Summary
 	var out []string
 	if s.Policies > 0 {
@@ -47,7 +47,7 @@ func (w words) lede(r *Report) []string {
 		out = append(out, capital(plural2(s.RequestsOverdue, "open request is", "open requests are"))+" past the time limit.")
 	}
 	if s.Dangling > 0 {
-		out = append(out, capital(plural2(s.Dangling, "run has", "runs have"))+" announced a change, and no statement says what came of it.")
+		out = append(out, capital(plural2(s.Dangling, "Job was", "Jobs were"))+" announced of which no statement says what came of it.")
 	}
 	return out
 }
@@ -67,7 +67,7 @@ func capital(s string) string {
 }
 
 // tiles are the figures at the top.
-func (w words) tiles(r *Report) []tile {
+func tiles(r *Report) []tile {
 	s := &r.Summary
 	policies := tile{Label: "Policies compliant", Figure: fmt.Sprintf("%d of %d", s.PoliciesCompliant, s.Policies), Tone: toneGood,
 		Detail: fmt.Sprintf("%d not, %d unknown, %d without a run", s.PoliciesNotCompliant, s.PoliciesUnknown, s.PoliciesNotRun)}
@@ -106,12 +106,24 @@ func (w words) tiles(r *Report) []tile {
 	if s.BackupsOverdue > 0 {
 		backups.Tone = toneBad
 	}
-	dangling := tile{Label: "Intents without a result", Figure: number(s.Dangling), Tone: toneGood, Detail: "every run is accounted for"}
-	if s.Dangling > 0 {
-		dangling.Tone, dangling.Detail = toneBad, "nobody says what came of them"
-	}
-	return []tile{policies, deleted, anonymized, dangling, requests, taken, open, holds, backups,
+	return []tile{policies, deleted, anonymized, danglingTile(r), requests, taken, open, holds, backups,
 		{Label: "Exceptions", Figure: number(s.Exceptions), Tone: toneNeutral, Detail: "each with its basis, below"}}
+}
+
+// danglingTile tells Jobs that may still be at work from those of which nobody says what came of them.
+func danglingTile(r *Report) tile {
+	t := tile{Label: "Intents without a result", Figure: number(r.Summary.Dangling), Tone: toneGood, Detail: "each was followed by one"}
+	for i := range r.Exceptions {
+		switch e := &r.Exceptions[i]; {
+		case e.Kind != ExceptionDangling:
+		case r.Made.Time.Sub(e.First) >= workTime:
+			t.Tone, t.Detail = toneBad, "nobody says what came of them"
+			return t
+		default:
+			t.Tone, t.Detail = toneWarn, "their Jobs may be at work"
+		}
+	}
+	return t
 }
 
 func countTile(label string, c *Count, detail string) tile {

@@ -353,7 +353,7 @@ func (e *env) scaleLedger(replicas int32) {
 
 // kubectlFree runs kubectl after the test's context has ended.
 func (e *env) kubectlFree(args ...string) {
-	if out, err := exec.Command(os.Getenv("KUBECTL"), args...).CombinedOutput(); err != nil { //nolint:noctx // the test is over
+	if out, err := exec.Command(os.Getenv("KUBECTL"), args...).CombinedOutput(); err != nil {
 		e.t.Errorf("kubectl %v: %v: %s", args, err, out)
 	}
 }

@@ -25,6 +25,7 @@ func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
 	case <-done:
+		w.WriteHeader(http.StatusOK) // if the handler has written nothing
 	}
 	return &http.Response{
 		StatusCode: w.status, Status: http.StatusText(w.status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -39,14 +40,17 @@ type recorded struct {
 	body   bytes.Buffer
 }
 
+// Header is that of the answer.
 func (w *recorded) Header() http.Header { return w.header }
 
+// WriteHeader keeps the first status.
 func (w *recorded) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
 }
 
+// Write keeps the body.
 func (w *recorded) Write(b []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
 	return w.body.Write(b)

@@ -58,6 +58,7 @@ func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "retention-operator",
 		Short:         "Purge expired personal data, and prove it",
+		Version:       versionText(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

@@ -7,11 +7,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
@@ -127,21 +131,73 @@ func (r *Reconciler) stated(ctx context.Context, s *scope, key, outcome string) 
 		case err != nil:
 			return nil, err
 		case logged == nil:
+			if err := r.upToDate(ctx, s.request); err != nil {
+				return nil, err
+			}
 			p, subjects, err := s.statement(key, outcome)
 			if err != nil {
 				return nil, err
 			}
-			p, unsound := erasure.Sound(p, subjects)
-			if unsound != nil {
-				log.FromContext(ctx).Error(unsound, "A statement leaves its details out")
-			}
-			made, err := r.Evidence.Append(ctx, p, subjects...)
-			return &made, err
-		case logged.Index >= latest:
+			return r.append(ctx, s, p, subjects)
+		case logged.Index >= latest, s.anew(logged):
 			return logged, nil
 		}
 		key = fmt.Sprintf("%s/%d", first, n)
 	}
+}
+
+// anew says whether a statement was made in the place of one that was lost, as the one that the status refers to: indices begin
+// anew with a ledger.
+func (s *scope) anew(logged *evidence.Logged) bool {
+	lost := slices.ContainsFunc(logged.Statement.Predicate.NotCovered, func(g evidence.Gap) bool { return g.Reason == reasonStatementsLost })
+	ref := s.st().Evidence
+	return lost && ref != nil && logged.Time.Truncate(time.Second).After(ref.Time.Time)
+}
+
+// append has the ledger take a Conclusion. What it refers to may be in a ledger that was lost, and refers there for good: the
+// one that is used now refuses it as often as it is asked, and it is stated without, as what nothing bears out any more.
+func (r *Reconciler) append(ctx context.Context, s *scope, p evidence.Predicate, subjects []evidence.Subject) (*evidence.Logged, error) {
+	state := func(p evidence.Predicate) (*evidence.Logged, error) {
+		p, unsound := erasure.Sound(p, subjects)
+		if unsound != nil {
+			log.FromContext(ctx).Error(unsound, "A statement leaves its details out")
+		}
+		made, err := r.Evidence.Append(ctx, p, subjects...)
+		return &made, err
+	}
+	made, err := state(p)
+	if !errors.Is(err, attest.ErrRefused) || p.Closes == nil && len(p.Results) == 0 {
+		return made, err
+	}
+	log.FromContext(ctx).Error(err, "An answer is stated without the statements that it rests on")
+	forlorn := p
+	forlorn.Results, forlorn.Level = nil, atMostUnproven(p.Level)
+	forlorn.NotCovered = append(slices.Clone(p.NotCovered), evidence.Gap{Kind: evidence.GapNamespace, Name: s.request.Namespace, Reason: reasonStatementsLost,
+		Message: "what was stated before of this request is not in the ledger that is used now"})
+	forlorn.Datastores = slices.Clone(p.Datastores)
+	for i := range forlorn.Datastores {
+		forlorn.Datastores[i].Level = atMostUnproven(forlorn.Datastores[i].Level)
+	}
+	if p.Closes != nil && len(p.Results) > 0 { // the former answer may be one that was stated anew
+		if made, err = state(forlorn); !errors.Is(err, attest.ErrRefused) {
+			return made, err
+		}
+	}
+	forlorn.Closes = nil
+	return state(forlorn)
+}
+
+// upToDate fails with a conflict if the request has changed since it was read: nothing is to be stated that cannot be written
+// into its status.
+func (r *Reconciler) upToDate(ctx context.Context, request *retentionv1.ErasureRequest) error {
+	live := &retentionv1.ErasureRequest{}
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(request), live); err != nil {
+		return fmt.Errorf("reading the request past the cache: %w", err)
+	}
+	if live.ResourceVersion != request.ResourceVersion {
+		return apierrors.NewConflict(schema.GroupResource{Group: retentionv1.Group, Resource: "erasurerequests"}, request.Name, errors.New("it has changed since it was read"))
+	}
+	return nil
 }
 
 // daysTaken is from receipt to answer, in whole days begun, reckoned in a zone.

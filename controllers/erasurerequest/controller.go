@@ -173,6 +173,9 @@ func (r *Reconciler) reconcile(ctx context.Context, s *scope) error {
 	if err := r.gather(ctx, s); err != nil {
 		return err
 	}
+	if err := r.finalize(ctx, s.request); err != nil {
+		return err
+	}
 	if erasure.Denied(s.request) {
 		return r.deny(ctx, s)
 	}
@@ -180,9 +183,6 @@ func (r *Reconciler) reconcile(ctx context.Context, s *scope) error {
 		return err
 	}
 	if approved, err := r.approve(ctx, s); err != nil || !approved {
-		return err
-	}
-	if err := r.finalize(ctx, s.request); err != nil {
 		return err
 	}
 	if err := r.target(ctx, s); err != nil {
@@ -197,7 +197,7 @@ func (r *Reconciler) reconcile(ctx context.Context, s *scope) error {
 	return r.turn(ctx, s)
 }
 
-// finalize sets our finalizer before work begins. It then ends the pass: the object has changed under it.
+// finalize sets our finalizer before anything is decided: whatever becomes of the request is stated. It then ends the pass: the object has changed under it.
 func (r *Reconciler) finalize(ctx context.Context, request *retentionv1.ErasureRequest) error {
 	base, marked := request.DeepCopy(), request.DeepCopy()
 	if !controllerutil.AddFinalizer(marked, erasure.Finalizer) {
@@ -253,7 +253,8 @@ func (r *Reconciler) withdraw(ctx context.Context, s *scope) error {
 	return errWithdrawn
 }
 
-// stateWithdrawal has the ledger take what became of a request on which work had begun.
+// stateWithdrawal has the ledger take what became of a request that is being deleted. One that was denied is denied: its
+// Secret goes as it would have gone.
 func (r *Reconciler) stateWithdrawal(ctx context.Context, s *scope) (bool, error) {
 	if !controllerutil.ContainsFinalizer(s.request, erasure.Finalizer) || erasure.Ended(s.request) {
 		return true, nil
@@ -266,8 +267,16 @@ func (r *Reconciler) stateWithdrawal(ctx context.Context, s *scope) (bool, error
 	if err := r.gather(ctx, s); err != nil {
 		return false, err
 	}
-	if s.st().AnsweredTime != nil {
-		return r.conclusion(ctx, s, string(s.st().Outcome), "")
+	denied := erasure.Denied(s.request)
+	outcome, reason := outcomeWithdrawn, ""
+	switch {
+	case s.st().AnsweredTime != nil:
+		outcome = string(s.st().Outcome)
+	case denied:
+		outcome, reason = outcomeDenied, decision(s.st().Conditions, outcomeDenied).Reason
 	}
-	return r.conclusion(ctx, s, outcomeWithdrawn, "")
+	if stated, err := r.conclusion(ctx, s, outcome, reason); err != nil || !stated || !denied {
+		return stated, err
+	}
+	return true, r.deleteSubject(ctx, s)
 }

@@ -139,6 +139,7 @@ func (c *conclusion) child(s *scope, of *retentionv1.ErasureChild) {
 		level = evidence.LevelUnproven
 		gap(reasonNoEvidence)
 	}
+	level = lastWord(of, level)
 	if of.Outcome == retentionv1.ErasureSkipped { // by more than its own answer says
 		c.rest = append(c.rest, evidence.LevelNotDone)
 	}
@@ -165,7 +166,9 @@ func (c *conclusion) child(s *scope, of *retentionv1.ErasureChild) {
 				c.NotCovered = append(c.NotCovered, g)
 			}
 		}
-		d.Datasets = nil
+		if d.Datasets = nil; len(refs) == 0 || level == evidence.LevelUnproven {
+			d.Level = atMostUnproven(d.Level)
+		}
 		c.Datastores, parts = append(c.Datastores, d), append(parts, d.Level)
 	}
 	if slices.Index(evidence.Levels, level) > slices.Index(evidence.Levels, evidence.Combine(parts...)) {
@@ -173,11 +176,33 @@ func (c *conclusion) child(s *scope, of *retentionv1.ErasureChild) {
 	}
 }
 
+// lastWord is the level of a child whose last statement has one: what it stated before it failed, or was deleted, does not
+// count any more.
+func lastWord(of *retentionv1.ErasureChild, level evidence.Level) evidence.Level {
+	switch {
+	case of.Reason == reasonRequestDeleted:
+		return evidence.LevelUnproven
+	case of.Outcome == retentionv1.ErasureFailed && level != evidence.LevelIncomplete:
+		return atMostUnproven(level)
+	}
+	return level
+}
+
+// atMostUnproven is a level of what no statement bears out.
+func atMostUnproven(l evidence.Level) evidence.Level {
+	if slices.Index(evidence.Levels, l) < slices.Index(evidence.Levels, evidence.LevelUnproven) {
+		return evidence.LevelUnproven
+	}
+	return l
+}
+
 const (
 	// reasonNoEvidence says that there is no statement of an answer, only a status.
 	reasonNoEvidence = "NoEvidence"
 	// reasonTooMany says that a namespace has more Datastores than there is room for. Its own Conclusion has them.
 	reasonTooMany = "TooManyDatastores"
+	// reasonStatementsLost says that statements on which an answer rests are in a ledger that was lost.
+	reasonStatementsLost = "StatementsLost"
 )
 
 // gapsOf are what a statement about a Datastore does not prove.

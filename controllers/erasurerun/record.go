@@ -365,7 +365,7 @@ func merge(old, d retentionv1.ErasureDataset, found int64) retentionv1.ErasureDa
 		d.Outcome = retentionv1.ErasureFailed
 		lost = true
 	}
-	if lost && (d.Reason == "" || d.Outcome == retentionv1.ErasureFailed) {
+	if lost { // for good, whatever else is the matter now
 		d.Reason = erasure.ReasonAccountLost
 	}
 	return d

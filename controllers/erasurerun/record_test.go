@@ -38,6 +38,10 @@ func TestMerge(t *testing.T) {
 			d(retentionv1.ErasureFailed, erasure.ReasonAccountLost, 0, 0, atLeast), d(retentionv1.ErasureNotFound, "", 0, 0, exact), d(retentionv1.ErasureFailed, erasure.ReasonAccountLost, 0, 0, atLeast)},
 		"a lost account, and something found": {
 			d(retentionv1.ErasureFailed, erasure.ReasonAccountLost, 0, 0, atLeast), d(retentionv1.ErasureDeleted, "", 2, 2, exact), d(retentionv1.ErasureDeleted, erasure.ReasonAccountLost, 2, 2, atLeast)},
+		"a lost account, and others that keep what is left": {
+			d(retentionv1.ErasureFailed, erasure.ReasonAccountLost, 0, 0, atLeast), d(retentionv1.ErasureDeleted, "AlreadyDone", 2, 2, exact), d(retentionv1.ErasureDeleted, erasure.ReasonAccountLost, 2, 2, atLeast)},
+		"a lost account, and what is held now": {
+			d(retentionv1.ErasureFailed, erasure.ReasonAccountLost, 0, 0, atLeast), d(retentionv1.ErasureHeld, "ReferencedByRetained", 2, 0, exact), d(retentionv1.ErasureHeld, erasure.ReasonAccountLost, 2, 0, atLeast)},
 		"a batch without a known end, and nothing found": {
 			d(retentionv1.ErasureFailed, "Interrupted", 0, 0, atLeast), d(retentionv1.ErasureNotFound, "", 0, 0, exact), d(retentionv1.ErasureFailed, erasure.ReasonAccountLost, 0, 0, atLeast)},
 		"nobody can look any more": {

@@ -117,8 +117,11 @@ func (end *ending) tell(out *evidence.Predicate, ds *retentionv1.Datastore) {
 		d.ServerVersion, d.ClockSkewMilliseconds = t.Total.ServerVersion, ptr.To(t.Total.SkewMilliseconds)
 	}
 	d.Outcome, d.Reason = end.outcome(search && !touched), string(t.Reason)
-	if d.Level = end.cap(evidence.Combine(levels...)); search && !touched {
+	switch d.Level = end.cap(evidence.Combine(levels...)); {
+	case search && !touched:
 		d.Level = evidence.LevelNotDone // whatever it found, nothing was changed
+	case touched && (d.Level == evidence.LevelNotDone || d.Level == evidence.LevelNothingFound):
+		d.Level = evidence.LevelUnproven // a batch whose end nobody knows may have changed something
 	}
 	if !search {
 		d.Verified = ptr.To(!slices.ContainsFunc(t.Requests, func(r receipt.RequestTotal) bool { return !r.Verified }))

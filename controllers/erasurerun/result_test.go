@@ -3,6 +3,7 @@
 package erasurerun
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -14,6 +15,10 @@ import (
 	"dataretention.dev/retention-operator/internal/plan"
 	"dataretention.dev/retention-operator/internal/receipt"
 )
+
+func hasBackups(gaps []evidence.Gap) bool {
+	return slices.ContainsFunc(gaps, func(g evidence.Gap) bool { return g.Kind == evidence.GapBackup })
+}
 
 // TestWhatAResultClaims merges attempts as they come, and looks how much the Result says. Each one has to be valid, too.
 func TestWhatAResultClaims(t *testing.T) {
@@ -66,6 +71,9 @@ func TestWhatAResultClaims(t *testing.T) {
 		"a batch without a known end": {plan.Enforce, plan.EraseDelete, []receipt.ErasureAttempt{
 			attempt(&receipt.Receipt{Phase: receipt.PhasePurging, Account: &receipt.AccountSum{Lines: 3}, Steps: []receipt.Step{{Counted: true, Matched: 2, InFlight: 2}}}, true, deleted(2)[:3]...),
 			attempt(done(receipt.Step{Counted: true, Verified: true}), true, look(receipt.Line{Kind: receipt.LineLeft, Pass: 1})...)}, evidence.LevelDeleted, "Deleted"},
+		"a batch that nobody tells of, and nothing found": {plan.Enforce, plan.EraseDelete, []receipt.ErasureAttempt{
+			attempt(&receipt.Receipt{Phase: receipt.PhasePurging, Account: &receipt.AccountSum{Lines: 1}, Steps: []receipt.Step{{Counted: true, InFlight: 2}}}, true, deleted(0)[:1]...),
+			attempt(done(receipt.Step{Counted: true, Verified: true}), true, look(receipt.Line{Kind: receipt.LineLeft, Pass: 1})...)}, evidence.LevelUnproven, "NotFound"},
 		"interrupted": {plan.Enforce, plan.EraseDelete, []receipt.ErasureAttempt{
 			attempt(&receipt.Receipt{Phase: receipt.PhasePurging, Reason: receipt.Interrupted, Account: &receipt.AccountSum{Lines: 4}, Steps: []receipt.Step{{Counted: true, Matched: 5, Deleted: 2}}},
 				true, deleted(2)[:4]...)}, evidence.LevelIncomplete, "Failed"},
@@ -95,6 +103,9 @@ func TestWhatAResultClaims(t *testing.T) {
 			end.tell(&out, ds)
 			if out.Level != tc.want || out.Outcome != tc.outcome || out.Datastores[0].Level != tc.want {
 				t.Errorf("%s, %s: %+v", out.Level, out.Outcome, out.Datastores[0])
+			}
+			if l := out.Level; (l == evidence.LevelNotDone || l == evidence.LevelNothingFound) && (out.GoneBy != nil || out.LogicallyDeletedTime != nil || out.Datastores[0].GoneBy != nil || hasBackups(out.NotCovered)) {
+				t.Errorf("%s, and what was deleted is gone by %v: %+v", l, out.GoneBy, out.NotCovered)
 			}
 			s := evidence.Statement{Type: evidence.StatementType, PredicateType: evidence.PredicateType, Predicate: out, Subject: []evidence.Subject{evidence.SHA256("plan/job", nil)}}
 			if err := s.Validate(); err != nil {

@@ -28,22 +28,26 @@ func (s *scope) key() string {
 	return evidence.ExecutionKey(string(s.ds.UID), s.run().Name, s.run().Erasure.Job)
 }
 
-// intend has the ledger take what the Job is about to do, and puts that on record. The gate is passed through once more
-// before the Job is released.
-func (r *Reconciler) intend(ctx context.Context, s *scope, c *compiled) error {
+// intend has the ledger take what the Job is about to do, and puts that on record. It returns whether the ledger says, now,
+// what was on record before this pass: the gate is passed through once more between the two, and what stands in a status
+// alone, or is of a ledger that was lost, releases nothing.
+func (r *Reconciler) intend(ctx context.Context, s *scope, c *compiled) (bool, error) {
 	p, subjects, err := r.announcement(s, &c.plan, c.holds, c.requests)
 	if err != nil {
-		return err
+		return false, err
 	}
 	logged, err := r.append(ctx, p, subjects)
 	if err != nil {
-		return r.await(ctx, s, err, false)
+		return false, r.await(ctx, s, err, false)
+	}
+	e := s.run().Erasure
+	if facts.Refers(e.Intent, logged) {
+		return true, nil
 	}
 	base := s.ds.DeepCopy()
-	e := s.run().Erasure
 	e.Intent, e.Reason, e.Message = facts.Reference(logged), "", ""
 	s.again(immediately)
-	return r.patch(ctx, s, base, "putting the intent on record")
+	return false, r.patch(ctx, s, base, "putting the intent on record")
 }
 
 // announcement is what the Intent of the run's Job says. p is its plan, or nil if nobody has it any more.

@@ -110,8 +110,8 @@ func (r *Reconciler) release(ctx context.Context, s *scope, job *batchv1.Job) er
 			return err
 		}
 	}
-	if s.run().Erasure.Intent == nil {
-		return r.intend(ctx, s, c)
+	if stated, err := r.intend(ctx, s, c); err != nil || !stated {
+		return err
 	}
 	carried, whole, err := r.carried(ctx, s, c)
 	if err != nil {

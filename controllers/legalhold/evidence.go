@@ -89,7 +89,7 @@ func (r *Reconciler) stateOne(ctx context.Context, hold *retentionv1.LegalHold, 
 	if n := st.SelectedDatastores; n != nil && int(*n) > len(st.Datastores) {
 		p.Message = fmt.Sprintf("The hold covers %d Datastores, of which %d are named", *n, len(st.Datastores))
 	}
-	spec, err := facts.Spec("hold/"+hold.Name, hold.Spec)
+	spec, err := specOf(hold)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +99,16 @@ func (r *Reconciler) stateOne(ctx context.Context, hold *retentionv1.LegalHold, 
 		return nil, err
 	}
 	return facts.Reference(&logged), nil
+}
+
+// specOf is the subject for the spec of a hold, without the values of a condition (`jq -cjS '.spec | del(.condition.values)'`):
+// they may be numbers of persons, and who has the rest of the spec could find them by trying all that there are.
+func specOf(hold *retentionv1.LegalHold) (evidence.Subject, error) {
+	spec := hold.Spec.DeepCopy()
+	if spec.Condition != nil {
+		spec.Condition.Values = nil
+	}
+	return facts.Spec("hold/"+hold.Name, *spec)
 }
 
 // stateForced has the ledger take that a hold is gone although nobody has released it: somebody has removed it together with

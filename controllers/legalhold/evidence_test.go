@@ -52,6 +52,22 @@ func TestWhatIsStatedOfAHold(t *testing.T) {
 	}
 }
 
+// TestNoDigestTellsWhomAHoldIsAbout has a statement say the same whatever the values of a condition are: they may be numbers of
+// persons.
+func TestNoDigestTellsWhomAHoldIsAbout(t *testing.T) {
+	digest := func(field retentionv1.FieldName, values ...retentionv1.CaseText) string {
+		hold := &retentionv1.LegalHold{Spec: retentionv1.LegalHoldSpec{Condition: &retentionv1.HoldCondition{Field: field, Operator: "In", Values: values}}}
+		subject, err := specOf(hold)
+		if err != nil || len(hold.Spec.Condition.Values) != len(values) {
+			t.Fatal(err, hold.Spec.Condition)
+		}
+		return subject.Digest["sha256"]
+	}
+	if digest("id", "c-1") != digest("id", "c-2", "c-3") || digest("id", "c-1") == digest("name", "c-1") {
+		t.Error("the digest depends on the values, or on nothing")
+	}
+}
+
 // TestNoHoldWaitsForTheLedger has it fail all the while. What was not stated is stated when it is back, in its order.
 func TestNoHoldWaitsForTheLedger(t *testing.T) {
 	w := newWorld(t)

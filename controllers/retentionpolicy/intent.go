@@ -11,8 +11,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	retentionv1 "dataretention.dev/retention-operator/api/v1alpha1"
+	"dataretention.dev/retention-operator/controllers/internal/erasure"
 	"dataretention.dev/retention-operator/controllers/internal/facts"
 	"dataretention.dev/retention-operator/controllers/internal/holds"
 	"dataretention.dev/retention-operator/internal/evidence"
@@ -32,7 +34,10 @@ type prospect struct {
 // state puts a statement into the ledger, or finds the one that is there.
 func (r *Reconciler) state(ctx context.Context, p evidence.Predicate, subjects []evidence.Subject) (*evidence.Logged, error) {
 	p.Operator.Image = r.Image
-	facts.Fit(&p)
+	p, unsound := erasure.Sound(p, subjects)
+	if unsound != nil {
+		log.FromContext(ctx).Error(unsound, "A statement leaves its details out")
+	}
 	logged, err := r.Evidence.Append(ctx, p, subjects...)
 	if err != nil {
 		return nil, fmt.Errorf("stating %s %s: %w", p.Kind, p.Key, err)

@@ -47,6 +47,8 @@ type verdict struct {
 	Earlier  []int64                 `json:"earlierCheckpoints,omitempty"`
 	Dangling []int64                 `json:"dangling,omitempty"`
 	Removed  []int64                 `json:"removed,omitempty"`
+	// Remarks are what is odd about a ledger that may be genuine all the same.
+	Remarks []string `json:"remarks,omitempty"`
 }
 
 func verifyCommand() *cobra.Command {
@@ -173,7 +175,7 @@ func (f *verifyFlags) directory(name string, trust *evidence.Trust) (*verdict, e
 	}
 	v := &verdict{
 		Genuine: len(r.Problems) == 0, Problems: r.Problems, Ledger: r.Checkpoint.Origin, Size: r.Size, Witness: r.Checkpoint.Witness,
-		Witnessed: r.Checkpoint.Witnessed, Kinds: r.Kinds, Earlier: r.Earlier, Dangling: r.Dangling, Removed: r.Pruned,
+		Witnessed: r.Checkpoint.Witnessed, Kinds: r.Kinds, Earlier: r.Earlier, Dangling: r.Dangling, Removed: r.Pruned, Remarks: r.Remarks,
 	}
 	if !r.First.IsZero() {
 		v.First, v.Last = &r.First, &r.Last

@@ -153,6 +153,9 @@ func (t *terminal) verifiedLedger(v *verdict) {
 	for _, kind := range slices.Sorted(maps.Keys(v.Kinds)) {
 		fmt.Fprintf(t.out, "  %-15s %d\n", kind, v.Kinds[kind])
 	}
+	for _, remark := range v.Remarks {
+		fmt.Fprintf(t.out, "  Remark: %s.\n", printable(remark))
+	}
 	fmt.Fprintln(t.out, "\nWhat this proves:")
 	t.point("every entry is there, in its order, under a checkpoint that the ledger's key has signed; every statement is signed, and does not contradict the others")
 	if len(v.Earlier) > 0 {

@@ -59,7 +59,6 @@ const (
 	CodeDangling         Code = "Dangling"
 	CodeStatementMissing Code = "StatementMissing"
 	CodePruned           Code = "Pruned" // a removal that was not due, or not announced
-	CodeOrder            Code = "Order"  // time goes back
 )
 
 // Problem is why something is not accepted. It is the error of Verify, VerifyConsistent and ParseTrust.

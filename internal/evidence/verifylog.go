@@ -34,6 +34,8 @@ type LogReport struct {
 	Pruned   []int64
 	// First and Last are the times of the first and the last entry.
 	First, Last time.Time
+	// Remarks are sentences about what is odd, and does not make the ledger any less genuine: that clocks were wrong.
+	Remarks []string
 	// Problems are all that were found. The ledger is genuine if there is none.
 	Problems []Problem
 }
@@ -88,7 +90,6 @@ type logVerifier struct {
 	keys   map[string]int64 // leaf key → index
 	owner  map[int64]string // index → UID of policy or request, of Conclusions
 	pruned map[int64]int64  // index → index of the Pruned statement that names it
-	latest time.Time        // of all entries
 }
 
 // found notes a problem of entry i, or of the whole if i is negative.

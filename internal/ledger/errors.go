@@ -16,6 +16,7 @@ const (
 	CodeNotFound    = "NotFound"    // 404: no such entry, size or tile
 	CodeRefused     = "Refused"     // 409: the log's rules do not let this statement in now, or ever
 	CodeNotDue      = "NotDue"      // 409: it would be true later only
+	CodeClock       = "Clock"       // 409: the statement is dated otherwise than the ledger's own clock
 	CodePruned      = "Removed"     // 410: the statement was removed at the end of its retention
 	CodeDamaged     = "Damaged"     // 500: the statement beside the tree is missing or is not what the tree says
 	CodeUnavailable = "Unavailable" // 503: try again; whether an append was made is told by the next try

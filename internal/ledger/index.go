@@ -53,8 +53,6 @@ func due(nanoseconds int64, now time.Time) bool {
 type index struct {
 	records []record
 	byKey   map[digest]int64
-	// latest is the latest time of all.
-	latest int64
 }
 
 // add appends the entry with the given bytes. It fails if a log of ours cannot have such an entry.
@@ -84,7 +82,6 @@ func (x *index) add(encoded []byte) (*record, error) {
 		x.byKey = map[digest]int64{}
 	}
 	x.byKey[key] = i
-	x.latest = max(x.latest, r.time)
 	x.records = append(x.records, r)
 	return &x.records[i], nil
 }

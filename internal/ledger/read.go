@@ -20,8 +20,10 @@ const (
 	maxPage     = 1000
 	defaultPage = 100
 	maxDangling = 10000
+	maxExpired  = 10000
 	maxPrunable = 1000
-	maxListed   = 100 // also how many of a State's list come with their envelopes
+	// maxEnvelopes is how many of a State's list come with their envelopes.
+	maxEnvelopes = 100
 	// maxPageBytes is after how many bytes of envelopes a Page ends.
 	maxPageBytes = 8 << 20
 )
@@ -206,7 +208,7 @@ func (l *Log) State(ctx context.Context) (*State, error) {
 	l.mu.Lock()
 	h, err := l.head, l.usable()
 	dangling, _ := l.index.find(maxDangling, isDangling)
-	expired, _ := l.index.find(maxListed, isExpired(now))
+	expired, _ := l.index.find(maxExpired, isExpired(now))
 	prunable, _ := l.index.find(maxPrunable, isPrunable(now))
 	l.mu.Unlock()
 	if err != nil {
@@ -217,9 +219,12 @@ func (l *Log) State(ctx context.Context) (*State, error) {
 		indices   []int64
 		to        *[]Entry
 		envelopes int
-	}{{dangling, &s.Dangling, maxListed}, {expired, &s.Expired, maxListed}, {prunable, &s.Prunable, 0}} {
+	}{{dangling, &s.Dangling, maxEnvelopes}, {expired, &s.Expired, maxEnvelopes}, {prunable, &s.Prunable, 0}} {
 		for n, i := range list.indices {
 			entry, err := l.entry(ctx, h, i, n < list.envelopes)
+			if err != nil && n < list.envelopes && ctx.Err() == nil { // one that cannot be read is not to keep the others from being told
+				entry, err = l.entry(ctx, h, i, false)
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -231,10 +236,10 @@ func (l *Log) State(ctx context.Context) (*State, error) {
 
 func isDangling(r *record) bool { return r.is(evidence.Intent) && !r.closed }
 
-// isExpired: backups that may have had it have expired, and nobody has said so.
+// isExpired: backups that may have had it have expired, and nobody has said so. Without its statement nobody can any more.
 func isExpired(now time.Time) func(*record) bool {
 	return func(r *record) bool {
-		return due(r.goneBy, now) && !r.closed && (r.is(evidence.Result) || r.is(evidence.Conclusion))
+		return due(r.goneBy, now) && !r.closed && r.present && (r.is(evidence.Result) || r.is(evidence.Conclusion))
 	}
 }
 

@@ -46,13 +46,13 @@ func TestRules(t *testing.T) {
 		"a Conclusion on another Result": {statement(evidence.Conclusion, "c", ledgertest.None, func(p *evidence.Predicate) {
 			p.Results = []evidence.Reference{with(result, func(r *evidence.Reference) { r.Digest = one.Digest })}
 		}), ledger.CodeRefused},
-		"backups that expire later":            {statement(evidence.BackupsExpired, result.Digest, result), ledger.CodeNotDue},
-		"backups that nobody has declared":     {statement(evidence.BackupsExpired, plain.Digest, plain), ledger.CodeRefused},
-		"the release of another hold":          {statement(evidence.HoldReleased, "other", hold), ledger.CodeRefused},
-		"the removal of what is to be kept":    {statement(evidence.Pruned, "p", ledgertest.None, func(p *evidence.Predicate) { p.Pruned.Indices = []int64{0} }), ledger.CodeNotDue},
-		"the removal of what is not there":     {statement(evidence.Pruned, "p", ledgertest.None, func(p *evidence.Predicate) { p.Pruned.Indices = []int64{99} }), ledger.CodeRefused},
-		"a statement from the future":          {ledgertest.Statement(evidence.Intent, "f", clock.Add(time.Hour), ledgertest.None), ledger.CodeNotDue},
-		"a statement from before the last one": {ledgertest.Statement(evidence.Intent, "f", clock.Add(-time.Hour), ledgertest.None), ledger.CodeRefused},
+		"backups that expire later":         {statement(evidence.BackupsExpired, result.Digest, result), ledger.CodeNotDue},
+		"backups that nobody has declared":  {statement(evidence.BackupsExpired, plain.Digest, plain), ledger.CodeRefused},
+		"the release of another hold":       {statement(evidence.HoldReleased, "other", hold), ledger.CodeRefused},
+		"the removal of what is to be kept": {statement(evidence.Pruned, "p", ledgertest.None, func(p *evidence.Predicate) { p.Pruned.Indices = []int64{0} }), ledger.CodeNotDue},
+		"the removal of what is not there":  {statement(evidence.Pruned, "p", ledgertest.None, func(p *evidence.Predicate) { p.Pruned.Indices = []int64{99} }), ledger.CodeRefused},
+		"a statement from the future":       {ledgertest.Statement(evidence.Intent, "f", clock.Add(time.Hour), ledgertest.None), ledger.CodeClock},
+		"a statement from the past":         {ledgertest.Statement(evidence.Intent, "f", clock.Add(-time.Hour), ledgertest.None), ledger.CodeClock},
 	} {
 		_, err := l.Client.Append(t.Context(), l.Sign(t, c.s))
 		if err == nil {

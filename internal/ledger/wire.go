@@ -43,7 +43,7 @@ type Page struct {
 type Entry struct {
 	Index int64         `json:"index"`
 	Leaf  evidence.Leaf `json:"leaf"`
-	// Envelope is nil for a statement that was pruned, and where a State leaves it out.
+	// Envelope is nil for a statement that was pruned, and where a State leaves it out or cannot read it.
 	Envelope *evidence.Envelope `json:"envelope,omitempty"`
 }
 
@@ -55,8 +55,8 @@ type State struct {
 	Checkpoint string `json:"checkpoint"`
 	// Dangling are the Intents without a Result, the oldest first: at most 10,000, the first 100 with their envelopes.
 	Dangling []Entry `json:"dangling,omitempty"`
-	// Expired are the entries whose GoneBy is over, and for which there is no BackupsExpired. At most 10,000, the
-	// first 100 of them with their statements.
+	// Expired are the entries whose GoneBy is over, and for which there is no BackupsExpired, unless their statement was pruned.
+	// At most 10,000, the first 100 of them with their envelopes.
 	Expired []Entry `json:"expired,omitempty"`
 	// Prunable are the entries whose RetainUntil is over and whose statement is still there. At most 1,000, without their
 	// envelopes.

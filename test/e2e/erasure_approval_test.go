@@ -13,6 +13,7 @@ import (
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -119,6 +120,15 @@ func (e *env) user(name string, roles ...rbacv1.RoleRef) client.Client {
 			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: e.userName(name)}},
 		}))
 	}
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: e.userName(name), ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: e.namespace, Verb: "patch", Group: retentionv1.Group, Resource: "erasurerequests", Subresource: "status",
+		},
+	}}
+	e.waitFor(30*time.Second, "the API server to know the rights of "+name, func() (bool, string) {
+		e.must(e.c.Create(e.t.Context(), review))
+		return review.Status.Allowed, review.Status.Reason
+	})
 	return newClient(e.t, e.userName(name))
 }
 

@@ -77,6 +77,7 @@ func TestErasureTwoDatastores(t *testing.T) {
 		"an object of the cluster": crm.everything(),
 		"a container's log":        kept.all(t),
 		"the audit log":            auditLog(t),
+		"the evidence ledger":      crm.ledgerContents(),
 	} {
 		// What is known to be there must be found, or it was not looked at.
 		found := search(t, where, append(sought, crm.namespace))

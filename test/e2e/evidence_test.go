@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -356,6 +358,37 @@ func (e *env) kubectlFree(args ...string) {
 	if out, err := exec.Command(os.Getenv("KUBECTL"), args...).CombinedOutput(); err != nil {
 		e.t.Errorf("kubectl %v: %v: %s", args, err, out)
 	}
+}
+
+// ledgerContents is every file of the ledger's volume, and every statement in plain text.
+func (e *env) ledgerContents() io.Reader {
+	e.t.Helper()
+	var all bytes.Buffer
+	statements := 0
+	e.must(filepath.WalkDir(e.ledgerData(), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		all.Write(append(b, '\n'))
+		var envelope evidence.Envelope
+		if json.Unmarshal(b, &envelope) == nil && envelope.Payload != "" {
+			payload, err := base64.StdEncoding.DecodeString(envelope.Payload)
+			if err != nil {
+				return err
+			}
+			statements++
+			all.Write(append(payload, '\n'))
+		}
+		return nil
+	}))
+	if statements == 0 {
+		e.t.Error("the ledger has no statement")
+	}
+	return &all
 }
 
 // ledgerData is the folder on this machine that is the ledger's volume.

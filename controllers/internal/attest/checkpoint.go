@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,8 +47,50 @@ type kept struct {
 	problem error
 }
 
-// load reads the ConfigMap.
+// highWater is the largest checkpoint that was kept, and the latest acceptance by a person then: only an acceptance makes what
+// is kept smaller.
+type highWater struct {
+	size     int64
+	accepted string // a key of the ConfigMap, or empty
+}
+
+func (k *kept) highWater() *highWater {
+	h := &highWater{size: k.checkpoint.Size}
+	for key := range k.cm.Data {
+		if strings.HasPrefix(key, replacedPrefix) {
+			h.accepted = max(h.accepted, key)
+		}
+	}
+	return h
+}
+
+// load reads the ConfigMap. If what it has is less than this process has seen there before, it was put back: then nobody can
+// tell what the ledger lost that was perhaps put back with it.
 func (w *witness) load(ctx context.Context) (*kept, error) {
+	k, err := w.read(ctx)
+	switch {
+	case err != nil || k.problem != nil:
+	case k.checkpoint == nil:
+		if w.high != nil {
+			k.problem = checkpointGone()
+		}
+	default:
+		now := k.highWater()
+		if w.high != nil && now.size < w.high.size && now.accepted <= w.high.accepted {
+			k.problem = &evidence.Problem{Code: evidence.CodeTruncated, Sentence: fmt.Sprintf(
+				"the checkpoint that the operator keeps was put back: it is of %d entries, and was of %d; entries may have been taken away with it", now.size, w.high.size)}
+			break
+		}
+		w.high = now
+	}
+	return k, err
+}
+
+func checkpointGone() error {
+	return &evidence.Problem{Code: evidence.CodeCheckpoint, Sentence: "the checkpoint of the ledger that the operator had kept is gone, so nobody can tell whether entries were taken away"}
+}
+
+func (w *witness) read(ctx context.Context) (*kept, error) {
 	keys, err := w.keys.cached(ctx)
 	if err != nil {
 		return nil, err
@@ -59,7 +102,7 @@ func (w *witness) load(ctx context.Context) (*kept, error) {
 	text := k.cm.Data[checkpointKey]
 	if text == "" {
 		if keys.witnessed {
-			k.problem = &evidence.Problem{Code: evidence.CodeCheckpoint, Sentence: "the checkpoint of the ledger that the operator had kept is gone, so nobody can tell whether entries were taken away"}
+			k.problem = checkpointGone()
 		}
 		return k, nil
 	}
@@ -129,6 +172,7 @@ func (w *witness) keep(ctx context.Context, cp *evidence.Checkpoint, before func
 		return fmt.Errorf("keeping the checkpoint: %w", err)
 	}
 	w.kept = &kept{cm: cm, checkpoint: signed}
+	w.high = w.kept.highWater()
 	return nil
 }
 

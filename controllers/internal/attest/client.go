@@ -6,20 +6,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"dataretention.dev/retention-operator/controllers/internal/metrics"
 	"dataretention.dev/retention-operator/internal/evidence"
+	"dataretention.dev/retention-operator/internal/ledger"
 	ledgerclient "dataretention.dev/retention-operator/internal/ledger/client"
 	"dataretention.dev/retention-operator/internal/schedule"
 )
-
-// callTimeout bounds an Append or a Find: while a ledger hangs, other work goes on. An append that comes through later is found
-// by the next try.
-const callTimeout = 15 * time.Second
 
 // Options are what a Client is made of.
 type Options struct {
@@ -40,29 +39,37 @@ type Options struct {
 type Client struct {
 	Options
 	witness *witness
+	breaker *breaker
 }
 
 var _ Ledger = (*Client)(nil)
 
 // New returns a client that has not talked to the ledger yet.
 func New(o Options) *Client {
-	return &Client{Options: o, witness: &witness{
+	return &Client{Options: o, breaker: &breaker{clock: o.Clock}, witness: &witness{
 		client: o.Client, ledger: o.Ledger, keys: o.Keys, events: o.Events, clock: o.Clock, namespace: o.Keys.Namespace,
+		busy: make(chan struct{}, 1),
 	}}
 }
 
 // Append implements Ledger.
 func (c *Client) Append(ctx context.Context, p evidence.Predicate, subjects ...evidence.Subject) (evidence.Logged, error) {
-	logged, err := c.append(ctx, p, subjects)
-	if err != nil {
+	var logged *evidence.Logged
+	err := c.breaker.call(ctx, appendTimeout, func(ctx context.Context) (err error) {
+		logged, err = c.append(ctx, p, subjects)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrRefused):
+		metrics.RefusedStatements.Inc()
+		return evidence.Logged{}, fmt.Errorf("stating the %s: %w", p.Kind, err)
+	case err != nil:
 		return evidence.Logged{}, fmt.Errorf("%w: stating the %s: %w", ErrUnavailable, p.Kind, err)
 	}
 	return *logged, nil
 }
 
 func (c *Client) append(ctx context.Context, p evidence.Predicate, subjects []evidence.Subject) (*evidence.Logged, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	if err := c.witness.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -76,14 +83,35 @@ func (c *Client) append(ctx context.Context, p evidence.Predicate, subjects []ev
 	envelope, err := evidence.Sign(&evidence.Statement{
 		Type: evidence.StatementType, Subject: subjects, PredicateType: evidence.PredicateType, Predicate: p,
 	}, key)
-	if err != nil {
-		return nil, err
+	if err != nil { // it is not what the ledger would take
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	bundle, err := c.Ledger.Append(ctx, envelope)
+	if refusedForGood(err) {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return c.asked(ctx, bundle, p.Kind, p.Key)
+}
+
+// refusedForGood says whether the ledger's answer to an append will be the same again. That a key is not known to it, or a time
+// not come, passes.
+func refusedForGood(err error) bool {
+	var answer *ledger.Error
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.Code {
+	case ledger.CodeUnavailable, ledger.CodeNotDue, ledger.CodeClock, string(evidence.CodeSignature), string(evidence.CodeNoStatementKeys):
+		return false
+	}
+	switch answer.Status {
+	case http.StatusConflict, http.StatusGone, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
 }
 
 // complete fills in what the caller need not know.
@@ -110,7 +138,11 @@ func (c *Client) complete(ctx context.Context, p *evidence.Predicate) (err error
 
 // Find implements Ledger.
 func (c *Client) Find(ctx context.Context, kind evidence.Kind, key string) (*evidence.Logged, error) {
-	logged, err := c.find(ctx, kind, key)
+	var logged *evidence.Logged
+	err := c.breaker.call(ctx, findTimeout, func(ctx context.Context) (err error) {
+		logged, err = c.find(ctx, kind, key)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: looking for the %s: %w", ErrUnavailable, kind, err)
 	}
@@ -118,8 +150,6 @@ func (c *Client) Find(ctx context.Context, kind evidence.Kind, key string) (*evi
 }
 
 func (c *Client) find(ctx context.Context, kind evidence.Kind, key string) (*evidence.Logged, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	if err := c.witness.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -159,7 +189,7 @@ func (c *Client) verified(ctx context.Context, bundle *evidence.Bundle) (*eviden
 	}
 	v, err := evidence.Verify(file, trust)
 	if err != nil {
-		return nil, c.witness.judgeProof(err)
+		return nil, c.witness.judgeProof(ctx, err)
 	}
 	if err := c.witness.see(ctx, &v.Checkpoint); err != nil {
 		return nil, err

@@ -18,6 +18,17 @@ import (
 // said before. Nothing may be released, and nothing that was done may be let go of; it is tried again.
 var ErrUnavailable = errors.New("the evidence ledger is not available")
 
+// ErrRefused says that the ledger does answer, and will not take this statement, however often it is asked: the statement is
+// not what it has to be, contradicts an entry that is there, or was removed at the end of its retention. The error's text has
+// the ledger's own sentence. It is an ErrUnavailable too, so that whoever does not tell them apart lets nothing go.
+var ErrRefused error = refused{}
+
+type refused struct{}
+
+func (refused) Error() string { return "the evidence ledger refuses the statement for good" }
+
+func (refused) Unwrap() error { return ErrUnavailable }
+
 // Ledger is what the controllers need of it. Both methods fail with ErrUnavailable, whatever the matter is.
 type Ledger interface {
 	// Append signs the predicate with the subjects and returns once it is in the ledger, under a checkpoint that has been

@@ -14,3 +14,8 @@ func StatementKey(ctx context.Context, k *Keyring) (ed25519.PrivateKey, error) {
 
 // Ready says why the ledger must not be used.
 func (c *Client) Ready(ctx context.Context) error { return c.witness.ready(ctx) }
+
+// Look has somebody look at the ledger until end is called.
+func (c *Client) Look(ctx context.Context) (end func(), err error) {
+	return c.witness.unlock, c.witness.lock(ctx)
+}

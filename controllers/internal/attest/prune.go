@@ -75,14 +75,12 @@ func (t *Tender) prunable(ctx context.Context, state *ledger.State, now time.Tim
 		if needed[e.Index] || e.Leaf.RetainUntil.After(now) || e.Leaf.GoneBy != nil && e.Leaf.GoneBy.After(now) {
 			continue
 		}
-		if e.Leaf.Kind == evidence.HoldEnforced {
-			stays, err := t.holds(ctx, e.Index)
-			if err != nil {
-				return nil, err
-			}
-			if stays {
-				continue
-			}
+		stays, err := t.stays(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		if stays {
+			continue
 		}
 		indices = append(indices, e.Index)
 	}
@@ -90,22 +88,34 @@ func (t *Tender) prunable(ctx context.Context, state *ledger.State, now time.Tim
 	return indices, nil
 }
 
-// holds says whether the hold of an entry is still there: that it was enforced is known by nothing else.
-func (t *Tender) holds(ctx context.Context, index int64) (bool, error) {
-	logged, err := t.entry(ctx, index)
+// stays says whether the LegalHold or the ErasureRequest that an entry is about is still there: that a hold was enforced, and
+// what the answer was, is asked for as long as it is.
+func (t *Tender) stays(ctx context.Context, e *ledger.Entry) (bool, error) {
+	if e.Leaf.Kind != evidence.HoldEnforced && e.Leaf.Kind != evidence.Conclusion {
+		return false, nil
+	}
+	logged, err := t.entry(ctx, e.Index)
 	if err != nil {
 		return false, err
 	}
-	was := logged.Statement.Predicate.Hold
-	hold := &v1alpha1.LegalHold{}
-	err = t.Cache.Get(ctx, client.ObjectKey{Namespace: was.Namespace, Name: was.Name}, hold)
+	switch p := &logged.Statement.Predicate; {
+	case p.Hold != nil:
+		return t.exists(ctx, &v1alpha1.LegalHold{}, &p.Hold.Object)
+	case p.Request != nil:
+		return t.exists(ctx, &v1alpha1.ErasureRequest{}, &p.Request.Object)
+	}
+	return false, nil
+}
+
+func (t *Tender) exists(ctx context.Context, now client.Object, was *evidence.Object) (bool, error) {
+	err := t.Cache.Get(ctx, client.ObjectKey{Namespace: was.Namespace, Name: was.Name}, now)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("reading LegalHold %s/%s: %w", was.Namespace, was.Name, err)
+		return false, fmt.Errorf("reading %s/%s, which a statement is about: %w", was.Namespace, was.Name, err)
 	}
-	return string(hold.UID) == was.UID, nil
+	return string(now.GetUID()) == was.UID, nil
 }
 
 // digestOf is a reference's digest as a subject has it.

@@ -46,7 +46,9 @@ func (t *Tender) Start(ctx context.Context) error {
 
 // Tend looks once.
 func (t *Tender) Tend(ctx context.Context) error {
-	state, err := t.witness.check(ctx)
+	within, cancel := context.WithTimeout(ctx, appendTimeout) // others wait for the witness meanwhile
+	defer cancel()
+	state, err := t.witness.check(within)
 	if err != nil {
 		metrics.LedgerUp.Set(0)
 		return fmt.Errorf("looking at the ledger: %w", err)
@@ -97,6 +99,9 @@ func (t *Tender) dangling(ctx context.Context, state *ledger.State) error {
 
 // atWork says whether the run of an Intent has its Datastore. An Intent that cannot be read is nobody's.
 func atWork(e *evidence.Envelope, active map[types.UID]string) bool {
+	if e == nil {
+		return false
+	}
 	s, _, err := evidence.Payload(e)
 	if err != nil || s.Predicate.Run == nil || len(s.Predicate.Datastores) != 1 {
 		return false
@@ -107,11 +112,14 @@ func atWork(e *evidence.Envelope, active map[types.UID]string) bool {
 
 // entry returns the verified statement of an entry.
 func (t *Tender) entry(ctx context.Context, index int64) (*evidence.Logged, error) {
-	bundle, err := t.Ledger.Entry(ctx, index, 0)
-	if err != nil {
-		return nil, err
-	}
-	logged, err := t.verified(ctx, bundle)
+	var logged *evidence.Logged
+	err := t.breaker.call(ctx, appendTimeout, func(ctx context.Context) error {
+		bundle, err := t.Ledger.Entry(ctx, index, 0)
+		if err == nil {
+			logged, err = t.verified(ctx, bundle)
+		}
+		return err
+	})
 	if err == nil && logged.Index != index {
 		err = errors.New("the ledger answers with another entry than was asked for")
 	}

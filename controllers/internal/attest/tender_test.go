@@ -292,3 +292,47 @@ func (d dying) List(context.Context, client.ObjectList, ...client.ListOption) er
 	d.die()
 	return errors.New("it dies")
 }
+
+// TestPruneKeepsAnswers keeps what a request was answered for as long as the request is there.
+func TestPruneKeepsAnswers(t *testing.T) {
+	w := newTended(t)
+	request := &v1alpha1.ErasureRequest{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "r1"},
+		Spec:       v1alpha1.ErasureRequestSpec{Subject: v1alpha1.Subject{Sealed: "x"}},
+	}
+	cache := requests{w.srv.Client, request}
+	request.UID = "0e0d2f4e-8f39-4c3e-9a44-3a2f5a3f3f01"
+	for _, uid := range []string{string(request.UID), "1e0d2f4e-8f39-4c3e-9a44-3a2f5a3f3f01"} {
+		p := predicate(evidence.Conclusion, uid, ledgertest.None)
+		p.Policy, p.Request = nil, &evidence.Request{Object: evidence.Object{Namespace: w.Namespace, Name: "r1", UID: uid}}
+		_, err := w.Append(t.Context(), p, subject(uid))
+		must(t, err)
+	}
+	w.tender.Cache = cache
+	w.clock.SetTime(w.start.AddDate(7, 0, 1))
+	w.tend()
+	var left []int64
+	for e, err := range w.Raw.Client.Entries(t.Context(), 0, time.Time{}, time.Time{}) {
+		must(t, err)
+		if e.Envelope != nil {
+			left = append(left, e.Index)
+		}
+	}
+	if !slices.Equal(left, []int64{0, 2}) { // that of another request of the name is gone
+		t.Errorf("left are %v", left)
+	}
+}
+
+// requests has one ErasureRequest besides, so that it need not be sealed.
+type requests struct {
+	client.Reader
+	one *v1alpha1.ErasureRequest
+}
+
+func (r requests) Get(ctx context.Context, key client.ObjectKey, into client.Object, o ...client.GetOption) error {
+	if request, ok := into.(*v1alpha1.ErasureRequest); ok && key == client.ObjectKeyFromObject(r.one) {
+		r.one.DeepCopyInto(request)
+		return nil
+	}
+	return r.Reader.Get(ctx, key, into, o...)
+}

@@ -41,8 +41,11 @@ type witness struct {
 	newestMu sync.Mutex
 	newest   *evidence.Checkpoint
 
-	mu   sync.Mutex
+	// busy has a value while somebody has the rest: whoever looks asks the ledger, so nobody waits for longer than he has time.
+	busy chan struct{}
 	kept *kept
+	// high is the largest checkpoint that this process has seen kept: what is kept never goes back.
+	high *highWater
 	// seen says that the ledger was compared with what is kept since this process began; problem is what was wrong the last
 	// time, nil if nothing was.
 	seen    bool
@@ -69,11 +72,25 @@ func (e *Inconsistent) Error() string {
 
 func (e *Inconsistent) Unwrap() error { return e.err }
 
+// lock waits for whoever looks, at most as long as ctx.
+func (w *witness) lock(ctx context.Context) error {
+	select {
+	case w.busy <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for another look at the ledger: %w", ctx.Err())
+	}
+}
+
+func (w *witness) unlock() { <-w.busy }
+
 // ready says why the ledger must not be used. A ledger that was fine is not looked at again.
 func (w *witness) ready(ctx context.Context) error {
-	w.mu.Lock()
+	if err := w.lock(ctx); err != nil {
+		return err
+	}
 	fine := w.seen && w.problem == nil
-	w.mu.Unlock()
+	w.unlock()
 	if fine {
 		return nil
 	}
@@ -97,15 +114,17 @@ func (w *witness) check(ctx context.Context) (*ledger.State, error) {
 	}
 	cp, err := evidence.OpenCheckpoint([]byte(state.Checkpoint), trust)
 	if err != nil {
-		return nil, w.judgeProof(err)
+		return nil, w.judgeProof(ctx, err)
 	}
 	return state, w.seeSince(ctx, cp, least)
 }
 
 // keptSize is how many entries the ledger has at least.
 func (w *witness) keptSize(ctx context.Context) (size int64, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	if err := w.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer w.unlock()
 	if w.kept == nil {
 		if w.kept, err = w.load(ctx); err != nil {
 			return 0, err
@@ -126,10 +145,12 @@ func (w *witness) see(ctx context.Context, cp *evidence.Checkpoint) error {
 // seeSince is see, of a checkpoint that the ledger gave when it must have had at least so many entries.
 func (w *witness) seeSince(ctx context.Context, cp *evidence.Checkpoint, least int64) error {
 	w.offer(cp)
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	err := w.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.unlock()
 	newest := w.take()
-	err := error(nil)
 	if newest != nil && newest.Size > cp.Size {
 		err = w.look(ctx, newest, 0)
 	}
@@ -157,17 +178,15 @@ func (w *witness) take() *evidence.Checkpoint {
 }
 
 // judgeProof takes what is wrong with a bundle: if it is about who signs for the ledger, it is not the one that it was.
-func (w *witness) judgeProof(err error) error {
+func (w *witness) judgeProof(ctx context.Context, err error) error {
 	var p *evidence.Problem
 	if errors.As(err, &p) && (p.Code == evidence.CodeOrigin || p.Code == evidence.CodeLogSignature) {
 		err = inconsistent(err, nil)
 	}
-	return w.judge(err)
-}
-
-func (w *witness) judge(err error) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	if busy := w.lock(ctx); busy != nil {
+		return err // the next one finds out the same
+	}
+	defer w.unlock()
 	return w.judged(err)
 }
 
@@ -190,7 +209,7 @@ func (w *witness) judged(err error) error {
 }
 
 // look compares a checkpoint with the kept one, and keeps it if it is newer. Before anything counts as wrong, what is kept is
-// read again: another manager may have gone on, or a person have decided. It needs the mutex.
+// read again: another manager may have gone on, or a person have decided. It needs the lock.
 func (w *witness) look(ctx context.Context, cp *evidence.Checkpoint, least int64) error {
 	var err error
 	for range rounds {

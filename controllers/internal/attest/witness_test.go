@@ -284,3 +284,43 @@ func TestFirstContactWithAnOldLedger(t *testing.T) {
 		t.Errorf("events: %s", got)
 	}
 }
+
+// TestRewoundTogether puts the ledger back, and what is kept of it, so that they go together.
+func TestRewoundTogether(t *testing.T) {
+	for name, ledgerToo := range map[string]bool{"the ledger too": true, "only what is kept": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			must(t, w.state("1"))
+			w.save("one")
+			was := w.checkpoint()
+			must(t, w.state("2"))
+			must(t, w.state("3"))
+			w.events()
+			if ledgerToo {
+				w.restore("one")
+			}
+			rewound := w.checkpoint()
+			rewound.Data = was.Data
+			must(t, w.srv.Client.Update(t.Context(), rewound))
+			w.refuses("was put back")
+			w.acceptNow()
+			must(t, w.state("goes on"))
+		})
+	}
+}
+
+// TestAcceptedElsewhere sees that what a person has accepted through one manager is not a problem to another.
+func TestAcceptedElsewhere(t *testing.T) {
+	w := newWorld(t)
+	must(t, w.state("1"))
+	w.save("one")
+	must(t, w.state("2"))
+	must(t, w.state("3"))
+	first := w.Client
+	w.restore("one")
+	w.anew()
+	w.acceptNow()
+	must(t, w.state("goes on"))
+	w.Client = first
+	must(t, w.state("here, too"))
+}

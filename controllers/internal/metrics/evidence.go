@@ -23,7 +23,14 @@ var (
 	DanglingIntents = evidenceGauge("dangling_intents", "Intents without a Result that no Datastore's run accounts for.")
 	// ExpiredBackups are statements whose goneBy is over, without a BackupsExpired.
 	ExpiredBackups = evidenceGauge("backups_expired_overdue", "Statements whose backups should have expired, and about which that has not been stated yet.")
+	// RefusedStatements counts what the ledger does not take, however often it is asked.
+	RefusedStatements = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "retention_operator_evidence_refused_statements_total",
+		Help: "Statements that the ledger has refused for good. What they are about goes no further until somebody looks.",
+	})
 )
+
+func init() { metrics.Registry.MustRegister(RefusedStatements) }
 
 func evidenceGauge(name, help string) prometheus.Gauge {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "retention_operator_evidence_" + name, Help: help})

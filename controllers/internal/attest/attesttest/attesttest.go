@@ -44,6 +44,7 @@ type Ledger struct {
 
 	mu    sync.Mutex
 	fail  bool
+	hang  bool
 	crash map[evidence.Kind]int
 }
 
@@ -108,6 +109,14 @@ func (l *Ledger) Fail(fail bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fail = fail
+}
+
+// Hang has the ledger take requests and not answer them from now on, or answer again. Unlike with Fail, the manager has to find
+// out by itself, which takes it seconds.
+func (l *Ledger) Hang(hang bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hang = hang
 }
 
 // CrashAfter has the next append of that kind be made, and its answer be lost: what a manager leaves that dies between the

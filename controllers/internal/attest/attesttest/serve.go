@@ -16,8 +16,12 @@ import (
 // ServeHTTP answers with the ledger as it is now: a test may have closed it, and opened it again.
 func (l *Ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
-	log := l.Raw.Log
+	log, hang := l.Raw.Log, l.hang
 	l.mu.Unlock()
+	if hang {
+		<-r.Context().Done()
+		return
+	}
 	if log == nil {
 		http.Error(w, "the ledger is closed", http.StatusServiceUnavailable)
 		return

@@ -49,7 +49,7 @@ api() {
 	local assets
 	assets=$(hack/cluster/cluster assets | tail -n 1)
 	# shellcheck disable=SC2046
-	KUBEBUILDER_ASSETS=$assets gotest 20m $(packages only "$needs_api")
+	KUBEBUILDER_ASSETS=$assets gotest 40m -parallel 8 $(packages only "$needs_api")
 }
 
 e2e() {

@@ -3,6 +3,7 @@
 package erasurerequest
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -80,43 +81,49 @@ func TestAPersonIsErasedWhereverSheIsKnown(t *testing.T) {
 // with a second Datastore, to which identifiers are carried, before some of them.
 func TestKilledBeforeEveryWrite(t *testing.T) {
 	for _, desk := range []bool{false, true} {
-		killed := true
-		for k := 0; killed; k++ {
+		writes := killedBefore(t, -1, desk)
+		for k := range writes {
 			if desk && k%13 != 0 {
 				continue
 			}
-			w := newWorld(t)
-			erased := int64(3)
-			w.datastore("shop", customers(), nil)
-			w.fill()
-			if desk {
-				w.datastore("desk", tickets(), nil)
-				erased = 4
-			}
-			w.create("r1", map[string]string{"email": ada}, nil)
-			w.writesLeft = k
-			w.settle()
-			st := w.request("r1").Status
-			if st.State != retentionv1.ErasureAnswered || st.Outcome != retentionv1.ErasureDeleted || ptr.Deref(st.Found, -1) != erased ||
-				ptr.Deref(st.Erased, -1) != erased || st.Counting != retentionv1.CountingExact {
-				t.Errorf("status %+v", st)
-			}
-			w.expectReleased()
-			w.audit()
-			if c := w.conclusionOf("r1"); !c.Request.AnsweredTime.Equal(st.AnsweredTime.Time) || c.Level != evidence.LevelDeleted {
-				t.Errorf("Conclusion %+v", c)
-			}
-			if w.left(ada, adaID) != 4-int(erased) || w.left(bob, bobID) != 3 || len(w.secrets()) != 0 {
-				t.Errorf("records %+v, Secrets %v", w.records, w.secrets())
-			}
-			if t.Failed() {
-				t.Fatalf("killed before write %d", k)
-			}
-			if killed = w.killed; !killed {
-				t.Logf("%d writes at most", k)
-			}
+			t.Run(fmt.Sprintf("desk %v, write %d of %d", desk, k, writes), func(t *testing.T) {
+				t.Parallel()
+				killedBefore(t, k, desk)
+			})
 		}
 	}
+}
+
+// killedBefore has a person erased by a manager that dies before a write, and by its successor. It returns how many writes
+// that took.
+func killedBefore(t *testing.T, k int, desk bool) int {
+	w := newWorld(t)
+	erased := int64(3)
+	w.datastore("shop", customers(), nil)
+	w.fill()
+	if desk {
+		w.datastore("desk", tickets(), nil)
+		erased = 4
+	}
+	w.create("r1", map[string]string{"email": ada}, nil)
+	w.writesLeft = k
+	w.settle()
+	if w.killed != (k >= 0) {
+		t.Errorf("killed: %v", w.killed)
+	}
+	st := w.request("r1").Status
+	if st.State != retentionv1.ErasureAnswered || st.Outcome != retentionv1.ErasureDeleted || ptr.Deref(st.Found, -1) != erased ||
+		ptr.Deref(st.Erased, -1) != erased || st.Counting != retentionv1.CountingExact {
+		t.Errorf("status %+v", st)
+	}
+	w.expectReleased()
+	if c := w.conclusionOf("r1"); !c.Request.AnsweredTime.Equal(st.AnsweredTime.Time) || c.Level != evidence.LevelDeleted {
+		t.Errorf("Conclusion %+v", c)
+	}
+	if w.left(ada, adaID) != 4-int(erased) || w.left(bob, bobID) != 3 || len(w.secrets()) != 0 {
+		t.Errorf("records %+v, Secrets %v", w.records, w.secrets())
+	}
+	return w.writes
 }
 
 func TestTwoManagersAtOnce(t *testing.T) {

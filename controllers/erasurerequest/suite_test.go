@@ -70,6 +70,7 @@ type world struct {
 	ledger     *attesttest.Ledger
 	// writesLeft is how many writes succeed before the manager dies; negative is all.
 	writesLeft int
+	writes     int
 	killed     bool
 
 	mu sync.Mutex
@@ -121,6 +122,7 @@ func newWorld(t *testing.T) *world {
 
 // write does what a manager does unless it is dead.
 func (w *world) write(do func() error) error {
+	w.writes++
 	switch {
 	case w.writesLeft == 0:
 		w.killed = true

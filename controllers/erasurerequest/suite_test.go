@@ -70,8 +70,9 @@ type world struct {
 	ledger     *attesttest.Ledger
 	// writesLeft is how many writes succeed before the manager dies; negative is all.
 	writesLeft int
-	writes     int
-	killed     bool
+	// writes counts all of them.
+	writes int
+	killed bool
 
 	mu sync.Mutex
 	// records are what is in the databases, by the name of the Datastore.
